@@ -1,0 +1,1 @@
+"""Credit questions: which step, which tool, how far to trust the score."""

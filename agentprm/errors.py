@@ -1,0 +1,116 @@
+"""The tree of what agentprm raises.
+
+Each error is also a standard-library type, so that existing ``except`` clauses keep working, and each message names
+both sides (what was given, what was expected) and the way out::
+
+    AgentPRMError
+    ├── InvalidTrajectory (ValueError)      a step, an ending or an order of events that cannot be
+    ├── InvalidScores     (ValueError)      numbers that do not fit their trajectory, or are not numbers
+    ├── InvalidSpec       (ValueError)      a recipe that cannot be read, or cannot be remade
+    ├── UnknownName       (LookupError)     a scorer, label method or shape that nobody registered
+    ├── SightError        (TypeError)       a scorer that sees too much for the place it was given to
+    ├── UnitError         (ValueError)      a number whose unit does not fit what is asked of it
+    ├── MissingText       (ValueError)      an environment or step without words for a model that reads words
+    ├── MissingExtra      (ImportError)     an optional dependency that is not installed
+    ├── StoreError        (RuntimeError)    the database said no
+    │   ├── NotOurDatabase                  a file or schema that is something else
+    │   ├── NewerDatabase                   written by a newer agentprm
+    │   ├── OutdatedDatabase                needs an upgrade that was not allowed here
+    │   └── StoreClosed                     used after close()
+    ├── NoSuchTrajectory  (LookupError)     an id that the store does not hold
+    └── TrainingError     (ValueError)      data that nothing can be learned from
+"""
+
+__all__ = [
+    "AgentPRMError",
+    "InvalidScores",
+    "InvalidSpec",
+    "InvalidTrajectory",
+    "MissingExtra",
+    "MissingText",
+    "NewerDatabase",
+    "NoSuchTrajectory",
+    "NotOurDatabase",
+    "OutdatedDatabase",
+    "SightError",
+    "StoreClosed",
+    "StoreError",
+    "TrainingError",
+    "UnitError",
+    "UnknownName",
+]
+
+
+class AgentPRMError(Exception):
+    """The root of everything this library raises on purpose."""
+
+
+class InvalidTrajectory(AgentPRMError, ValueError):
+    """A step, an ending or an order of events that cannot be."""
+
+
+class InvalidScores(AgentPRMError, ValueError):
+    """Numbers that do not fit their trajectory, or are not numbers."""
+
+
+class InvalidSpec(AgentPRMError, ValueError):
+    """A recipe that cannot be read, or from which nothing can be remade."""
+
+
+class UnknownName(AgentPRMError, LookupError):
+    """A name that nobody registered; the message lists the names there are."""
+
+
+class SightError(AgentPRMError, TypeError):
+    """A scorer that sees further than the place it was given to allows."""
+
+
+class UnitError(AgentPRMError, ValueError):
+    """A number whose unit does not fit what is asked of it."""
+
+
+class MissingText(AgentPRMError, ValueError):
+    """Something without words, given to a model that reads words."""
+
+
+class MissingExtra(AgentPRMError, ImportError):
+    """An optional dependency that is not installed.
+
+    >>> str(MissingExtra("models", "torch"))
+    "this needs torch, which is not installed: pip install 'agentprm[models]'"
+    """
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(f"this needs {package}, which is not installed: pip install 'agentprm[{extra}]'")
+        self.extra, self.package = extra, package
+
+    def __reduce__(self) -> tuple[type["MissingExtra"], tuple[str, str]]:
+        return type(self), (self.extra, self.package)
+
+
+class StoreError(AgentPRMError, RuntimeError):
+    """The database said no."""
+
+
+class NotOurDatabase(StoreError):
+    """A file or schema that is something else than an agentprm store."""
+
+
+class NewerDatabase(StoreError):
+    """A store written by a newer agentprm than this one."""
+
+
+class OutdatedDatabase(StoreError):
+    """A store that needs an upgrade, opened where upgrading was not allowed."""
+
+
+class StoreClosed(StoreError):
+    """A store used after ``close()``."""
+
+
+class NoSuchTrajectory(AgentPRMError, LookupError):
+    """An id that the store does not hold."""
+
+
+class TrainingError(AgentPRMError, ValueError):
+    """Data that nothing can be learned from."""

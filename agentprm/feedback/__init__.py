@@ -1,0 +1,1 @@
+"""Scores fed back: as rewards into environments, as steering into agents."""

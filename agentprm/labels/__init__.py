@@ -1,0 +1,1 @@
+"""Label methods: scorers that see the whole episode."""

@@ -1,0 +1,1 @@
+"""Step scores in reinforcement learning."""

@@ -1,0 +1,1 @@
+"""Scorers that see no further than the step: reward models and rules."""

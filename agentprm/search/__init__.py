@@ -1,0 +1,1 @@
+"""Choosing among actions and among episodes."""

@@ -1,0 +1,1 @@
+"""The memory: trajectories and scores in SQL."""

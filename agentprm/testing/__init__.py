@@ -1,0 +1,1 @@
+"""Contracts to inherit, puppets and strategies: for our tests and for yours."""

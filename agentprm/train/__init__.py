@@ -1,0 +1,1 @@
+"""From labelled trajectories to a scorer with weights."""

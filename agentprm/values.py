@@ -1,0 +1,176 @@
+"""Any value an environment or a tool hands over, as JSON text and back: exactly, or tagged and counted.
+
+Plain JSON values stay plain. Everything else becomes an object with one ``$`` key::
+
+    float nan, inf, -inf    {"$float": "nan"}           bytes       {"$bytes": "<base64>"}
+    tuple                   {"$tuple": [...]}           set         {"$set": [...]}, frozenset {"$frozenset": [...]}
+    array                   {"$array": ["<f4", [2, 3], "<base64>"]}
+    NumPy scalar            {"$scalar": ["<i8", "<base64>"]}
+    dict with other keys    {"$dict": [[key, value], ...]}
+    str with NUL or surrogates   {"$str": "<base64 of UTF-8, surrogates passed>"}
+    anything else           {"$repr": "..."}            not exact: counted as degraded
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+
+from agentprm.types import Value
+
+__all__ = ["clean_text", "decode", "encode", "is_clean"]
+
+_LARGEST_JSON_INT = 2**53
+_DEEPEST = 100
+_BASES: tuple[type[Any], ...] = (str, int, float, bytes, dict, list, tuple, set, frozenset)
+_CONTAINERS: dict[str, type[Any]] = {"$tuple": tuple, "$set": set, "$frozenset": frozenset}
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
+
+
+def encode(value: Value) -> tuple[str, int]:
+    """Return the JSON text of `value`, and how many parts of it have no exact form.
+
+    >>> encode({"a": (1, float("inf"))})
+    ('{"a":{"$tuple":[1,{"$float":"inf"}]}}', 0)
+    """
+    if type(value) is str and is_clean(value):
+        return _encoder.encode(value), 0
+    tagger = _Tagger()
+    return _encoder.encode(tagger.tag(value)), tagger.lost
+
+
+def decode(text: str) -> Value:
+    """Return the value that `encode` was given."""
+    return _untag(json.loads(text))
+
+
+def is_clean(text: str) -> bool:
+    """Tell whether every database takes this text as it is: no NUL, no lone surrogate."""
+    if text.isascii():
+        return "\x00" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
+
+
+def clean_text(text: str) -> str:
+    """Return readable text that every database takes: NUL and lone surrogates become U+FFFD."""
+    if is_clean(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
+
+
+class _Tagger:
+    """One walk through a value: counts what has no exact form, and knows the containers it stands in."""
+
+    __slots__ = ("_inside", "lost")
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._inside: set[int] = set()
+
+    def tag(self, value: Value) -> Any:
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        if kind is str:
+            return value if is_clean(value) else {"$str": _base64(value.encode("utf-8", "surrogatepass"))}
+        if kind is int:
+            return value if -_LARGEST_JSON_INT < value < _LARGEST_JSON_INT else {"$int": hex(value)}
+        if kind is float:
+            return value if value - value == 0 else {"$float": repr(value)}
+        if kind is bytes:
+            return {"$bytes": _base64(value)}
+        if kind is np.ndarray or isinstance(value, np.generic):
+            return self._numpy(value)
+        if kind in (dict, list, tuple, set, frozenset):
+            return self._container(value, kind)
+        return self._inexact(value)
+
+    def _numpy(self, value: Any) -> Any:
+        if value.dtype.hasobject or value.dtype.names is not None:
+            return self._repr(value)
+        if type(value) is not np.ndarray:
+            return {"$scalar": [value.dtype.str, _base64(value.tobytes())]}
+        return {"$array": [value.dtype.str, list(value.shape), _base64(np.ascontiguousarray(value).tobytes())]}
+
+    def _container(self, value: Any, kind: type) -> Any:
+        if id(value) in self._inside or len(self._inside) > _DEEPEST:
+            return self._repr(value)
+        self._inside.add(id(value))
+        try:
+            if kind is dict:
+                return self._dict(value)
+            items = [self.tag(v) for v in value]
+            if kind is list:
+                return items
+            return {f"${kind.__name__}": items if kind is tuple else sorted(items, key=_encoder.encode)}
+        finally:
+            self._inside.discard(id(value))
+
+    def _dict(self, value: dict[Any, Any]) -> Any:
+        if all(type(k) is str and k[:1] != "$" and is_clean(k) for k in value):
+            return {k: self.tag(v) for k, v in value.items()}
+        return {"$dict": [[self.tag(k), self.tag(v)] for k, v in value.items()]}
+
+    def _inexact(self, value: Value) -> Any:
+        """Keep the content of a subclass (OrderedDict, IntEnum, a masked array), lose its type; else keep its repr."""
+        try:
+            for base in _BASES:
+                if isinstance(value, base):
+                    self.lost += 1
+                    return self.tag(base(value))
+        except Exception:
+            self.lost -= 1
+        return self._repr(value)
+
+    def _repr(self, value: Value) -> dict[str, str]:
+        self.lost += 1
+        try:
+            text = repr(value)
+        except Exception as error:
+            text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+        return {"$repr": clean_text(text)}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _untag(value: Any) -> Value:
+    if type(value) is list:
+        return [_untag(v) for v in value]
+    if type(value) is not dict:
+        return value
+    if len(value) == 1:
+        (key, inner), *_ = value.items()
+        if key[:1] == "$":
+            return _untag_one(key, inner)
+    return {k: _untag(v) for k, v in value.items()}
+
+
+def _untag_one(key: str, inner: Any) -> Value:
+    if key in _CONTAINERS:
+        return _CONTAINERS[key](_untag(v) for v in inner)
+    if key == "$dict":
+        return {_untag(k): _untag(v) for k, v in inner}
+    if key == "$array":
+        return _array(inner[0], inner[2]).reshape(inner[1]).copy()
+    if key == "$scalar":
+        return _array(inner[0], inner[1])[0]
+    if key == "$str":
+        return base64.b64decode(inner).decode("utf-8", "surrogatepass")
+    if key == "$int":
+        return int(inner, 16)
+    if key == "$float":
+        return float(inner)
+    return base64.b64decode(inner) if key == "$bytes" else {key: inner}
+
+
+def _array(dtype: str, data: str) -> np.ndarray[Any, Any]:
+    return np.frombuffer(base64.b64decode(data), dtype=np.dtype(dtype))
