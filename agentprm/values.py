@@ -4,8 +4,8 @@ Plain JSON values stay plain. Everything else becomes an object with one ``$`` k
 
     float nan, inf, -inf    {"$float": "nan"}           bytes       {"$bytes": "<base64>"}
     tuple                   {"$tuple": [...]}           set         {"$set": [...]}, frozenset {"$frozenset": [...]}
-    array                   {"$array": ["<f4", [2, 3], "<base64>"]}
-    NumPy scalar            {"$scalar": ["<i8", "<base64>"]}
+    array                   {"$array": ["<f4", [2, 3], "<base64>"]}, or [...] for up to 32 finite numbers
+    NumPy scalar            {"$scalar": ["<i8", 7]}, or "<base64>"
     dict with other keys    {"$dict": [[key, value], ...]}
     str with NUL or surrogates   {"$str": "<base64 of UTF-8, surrogates passed>"}
     anything else           {"$repr": "..."}            not exact: counted as degraded
@@ -25,6 +25,7 @@ __all__ = ["clean_text", "decode", "encode", "is_clean"]
 
 _LARGEST_JSON_INT = 2**53
 _DEEPEST = 100
+_MOST_READABLE, _READABLE, _READABLE_BYTES = 32, "biuf", 8
 _BASES: tuple[type[Any], ...] = (str, int, float, bytes, dict, list, tuple, set, frozenset)
 _CONTAINERS: dict[str, type[Any]] = {"$tuple": tuple, "$set": set, "$frozenset": frozenset}
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
@@ -96,8 +97,8 @@ class _Tagger:
         if value.dtype.hasobject or value.dtype.names is not None:
             return self._repr(value)
         if type(value) is not np.ndarray:
-            return {"$scalar": [value.dtype.str, _base64(value.tobytes())]}
-        return {"$array": [value.dtype.str, list(value.shape), _base64(np.ascontiguousarray(value).tobytes())]}
+            return {"$scalar": [value.dtype.str, _elements(value)]}
+        return {"$array": [value.dtype.str, list(value.shape), _elements(value)]}
 
     def _container(self, value: Any, kind: type) -> Any:
         if id(value) in self._inside or len(self._inside) > _DEEPEST:
@@ -138,6 +139,18 @@ class _Tagger:
         return {"$repr": clean_text(text)}
 
 
+def _elements(array: Any) -> Any:
+    """Return few finite numbers as numbers, for people who read the database; all else as bytes."""
+    if array.size > _MOST_READABLE or array.dtype.kind not in _READABLE or array.dtype.itemsize > _READABLE_BYTES:
+        return _base64(array.tobytes())
+    elements = array.ravel().tolist() if array.ndim else array.item()
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return _base64(array.tobytes())
+    if array.dtype.kind in "iu" and array.size and abs(array).max() >= _LARGEST_JSON_INT:
+        return _base64(array.tobytes())
+    return elements
+
+
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
@@ -160,9 +173,9 @@ def _untag_one(key: str, inner: Any) -> Value:
     if key == "$dict":
         return {_untag(k): _untag(v) for k, v in inner}
     if key == "$array":
-        return _array(inner[0], inner[2]).reshape(inner[1]).copy()
+        return _array(inner[0], inner[2]).reshape(inner[1])
     if key == "$scalar":
-        return _array(inner[0], inner[1])[0]
+        return _array(inner[0], inner[1]).reshape(1)[0]
     if key == "$str":
         return base64.b64decode(inner).decode("utf-8", "surrogatepass")
     if key == "$int":
@@ -172,5 +185,7 @@ def _untag_one(key: str, inner: Any) -> Value:
     return base64.b64decode(inner) if key == "$bytes" else {key: inner}
 
 
-def _array(dtype: str, data: str) -> np.ndarray[Any, Any]:
-    return np.frombuffer(base64.b64decode(data), dtype=np.dtype(dtype))
+def _array(dtype: str, data: Any) -> np.ndarray[Any, Any]:
+    if not isinstance(data, str):
+        return np.array(data, dtype=dtype)
+    return np.frombuffer(base64.b64decode(data), dtype=np.dtype(dtype)).copy()

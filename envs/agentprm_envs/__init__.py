@@ -4,7 +4,7 @@
 >>> env = gymnasium.make("agentprm_envs:BabyAIText/UnlockPickup-v0")
 >>> observation, info = env.reset(seed=0)
 >>> print(observation.splitlines()[0])
-Your goal: pick up the blue box
+Your goal: pick up the purple box
 """
 
 from gymnasium import register, registry

@@ -3,16 +3,15 @@
 import copy
 import string
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import gymnasium
-import numpy as np
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.spaces import Text
 
 from agentprm_envs import babyai_world
 from agentprm_envs.babyai_levels import find_level
-from agentprm_envs.babyai_menu import NOTHING_CHANGES, Menu, canonical, menu, refusal
+from agentprm_envs.babyai_menu import CHECK, NOTHING_CHANGES, Menu, canonical, menu, refusal
 from agentprm_envs.babyai_view import describe, look
 
 __all__ = ["BabyAIText", "Reward", "Snapshot"]
@@ -52,7 +51,8 @@ class BabyAIText(gymnasium.Env[str, str]):
 
     Observations and actions are strings. Each round is one high-level action (``go to red ball 1``), carried out as the
     shortest path over what the agent sees. Every info has the same keys: ``task``, ``task_id``, ``actions`` (those
-    available now), ``valid`` (whether the last action was) and ``success``.
+    available now; ``check available actions``, which changes nothing, is understood but not among them), ``valid``
+    (whether the last action was understood) and ``success``.
 
     Args:
         level: a name of ``agentprm_envs.LEVELS`` or any ``BabyAI-*`` id of minigrid.
@@ -69,10 +69,12 @@ class BabyAIText(gymnasium.Env[str, str]):
 
     >>> env = BabyAIText("GoToLocal", list_actions=False)
     >>> text, info = env.reset(seed=3)
-    >>> info["task"], info["task_id"]
+    >>> info["task_id"], info["task"]
+    ('BabyAI-GoToLocal/3', 'go to the red key')
+    >>> text, reward, terminated, truncated, info = env.step(info["actions"][-1])
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  (as Gymnasium declares it)
 
     def __init__(
         self,
@@ -90,7 +92,8 @@ class BabyAIText(gymnasium.Env[str, str]):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode is {render_mode!r}: expected None or 'ansi'")
         self.level, minigrid_id = find_level(level)
-        self.max_rounds, self.reward, self.list_actions, self.render_mode = max_rounds, reward, list_actions, render_mode
+        self.max_rounds, self.reward, self.list_actions = max_rounds, reward, list_actions
+        self.render_mode = render_mode
         self.observation_space = Text(16_384, min_length=1, charset=_CHARACTERS)
         self.action_space = Text(256, min_length=0, charset=_CHARACTERS)
         self._world = babyai_world.make_world(minigrid_id)
@@ -123,7 +126,7 @@ class BabyAIText(gymnasium.Env[str, str]):
         episode.success, episode.over = outcome is True, terminated or truncated
         return episode.text, self._pay(episode), terminated, truncated, self._info(episode)
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Return the last observation, in the mode ``"ansi"``."""
         return self._episode.text if self._episode and self.render_mode == "ansi" else None
 
@@ -148,9 +151,8 @@ class BabyAIText(gymnasium.Env[str, str]):
         if snapshot.level != self.level:
             raise ValueError(f"the snapshot is of level {snapshot.level!r}, this environment of {self.level!r}")
         babyai_world.load(self._world, snapshot._world)
-        generator = np.random.PCG64()
-        generator.state = snapshot._rng
-        self._np_random, self._np_random_seed = np.random.Generator(generator), snapshot._seed
+        self.np_random.bit_generator.state = snapshot._rng
+        self._np_random_seed = snapshot._seed
         self._episode = episode = copy.copy(snapshot._episode)
         return episode.text, self._info(episode)
 
@@ -160,7 +162,7 @@ class BabyAIText(gymnasium.Env[str, str]):
         return self._episode
 
     def _act(self, episode: _Episode, action: str) -> bool | None:
-        """Carry out an action and say what there is to see; returns whether the mission succeeded, None if it goes on."""
+        """Carry out an action and say what is seen then; True: success, False: failure, None: the episode goes on."""
         path, outcome = episode.menu.get(action), None
         episode.valid = path is not None or "check" in action
         if "check" in action:
@@ -187,13 +189,14 @@ class BabyAIText(gymnasium.Env[str, str]):
     def _pay(self, episode: _Episode) -> float:
         if not episode.success or self.reward == "success":
             return float(episode.success)
-        return 1.0 - 0.9 * min(self._world.step_count, episode.limit) / episode.limit
+        taken = min(int(self._world.step_count), episode.limit)
+        return 1.0 - 0.9 * taken / episode.limit
 
     def _info(self, episode: _Episode) -> dict[str, Any]:
         return {
             "task": episode.task,
             "task_id": episode.task_id,
-            "actions": list(episode.menu),
+            "actions": [action for action in episode.menu if action != CHECK],
             "valid": episode.valid,
             "success": episode.success,
         }

@@ -14,9 +14,9 @@ _PORTABLE = ("key", "ball", "box")
 
 
 def canonical(action: str) -> str:
-    """Return an action as the menu words it: lower case, single spaces, ``pickup`` in one word.
+    r"""Return an action as the menu words it: lower case, single spaces, ``pickup`` in one word.
 
-    >>> canonical("  Pick  up RED ball 1\\n")
+    >>> canonical("  Pick  up RED ball 1\n")
     'pickup red ball 1'
     """
     words = " ".join(action.lower().split())
@@ -50,7 +50,9 @@ def menu(view: View, carrying: Cell | None) -> Menu:
     return actions
 
 
-def _through_doors(things: list[Thing], carrying: Cell | None, faced: dict[int, Path], entered: dict[int, Path]) -> Menu:
+def _through_doors(
+    things: list[Thing], carrying: Cell | None, faced: dict[int, Path], entered: dict[int, Path]
+) -> Menu:
     actions: Menu = {}
     for thing in things:
         if thing.kind == "door" and thing.state == "open" and thing.spot in entered:
@@ -77,8 +79,8 @@ def refusal(action: str, view: View, carrying: Cell | None) -> str:
     if action == "move forward":
         return "There is a barrier in front of you, you can't move forward."
     if action == "drop":
-        why = "there is already an object in front of you" if carrying else "you are not carrying anything"
-        return f"You cannot drop the object, as {why}."
+        reason = "there is already an object in front of you" if carrying else "you are not carrying anything"
+        return f"You cannot drop the object, as {reason}."
     if action == "go to goal" and any(thing.kind == "goal" for thing in view.things):
         return "You cannot go to the goal, as there is no path leading to it."
     for thing in view.things:

@@ -14,7 +14,7 @@ _NOWHERE = -1
 
 @cache
 def _moves(size: int) -> tuple[tuple[int, int, int], ...]:
-    """For each pose (spot·4 + heading; 0 is ahead, then clockwise) the poses after a turn left, right, a step forward."""
+    """For each pose (spot·4 + heading; 0 is ahead, then clockwise) the poses after turning left, right and stepping."""
     moves = []
     for spot in range(size * size):
         row, column = divmod(spot, size)

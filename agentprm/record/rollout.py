@@ -1,0 +1,91 @@
+"""Episodes by a policy in an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count, islice
+from typing import Any
+
+import gymnasium as gym
+
+from agentprm.errors import InvalidTrajectory
+from agentprm.progress import progress_bar
+from agentprm.record.gymnasium import TrajectoryRecorder
+from agentprm.record.recorder import StoreForm
+from agentprm.types import Policy, Trajectory
+
+__all__ = ["play", "rollout"]
+
+
+def rollout(
+    policy: Policy,
+    env: gym.Env[Any, Any],
+    *,
+    episodes: int | None = None,
+    steps: int | None = None,
+    seeds: int | Iterable[int] = 0,
+    store: StoreForm = None,
+    progress: bool | None = None,
+) -> list[Trajectory]:
+    """Return the episodes that `policy` plays in `env`: so many `episodes`, or until so many `steps` were taken.
+
+    `seeds` are one per episode, or a first one to count up from. Episodes go to `store` as they are played, unless
+    `env` holds a recorder already; an interruption loses none of them. A last episode that passes `steps` is played to
+    its end. `progress` draws a bar, by default on a terminal. Raises InvalidTrajectory when neither limit is given or
+    the seeds run out.
+
+    >>> import gymnasium as gym
+    >>> env = gym.make("FrozenLake-v1")
+    >>> len(rollout(lambda trajectory, info: 2, env, episodes=3))
+    3
+    """
+    if (episodes is None) == (steps is None):
+        raise InvalidTrajectory("say how long to play: give either episodes= or steps=")
+    recorded = _recorded(env, store)
+    chosen = iter(count(seeds) if isinstance(seeds, int) else seeds)
+    played: list[Trajectory] = []
+    n_steps = 0
+    with progress_bar("playing", episodes or steps, progress) as advance:
+        for seed in islice(chosen, episodes):
+            played.append(play(policy, recorded, seed))
+            n_steps += len(played[-1])
+            advance(1 if episodes else len(played[-1]), _share(played))
+            if steps is not None and n_steps >= steps:
+                break
+    if episodes is not None and len(played) < episodes:
+        raise InvalidTrajectory(f"{episodes} episodes need as many seeds, and there were {len(played)}")
+    return played
+
+
+def play(policy: Policy, env: gym.Env[Any, Any], seed: int | None = None) -> Trajectory:
+    """Return one episode of `policy` in an environment, played to its end."""
+    recorded = _recorded(env)
+    recorder = _recorder(recorded)
+    _, info = recorded.reset(seed=seed)
+    over = False
+    while not over:
+        action = policy(recorder.trajectory, info)
+        _, _, terminated, truncated, info = recorded.step(action)
+        over = terminated or truncated
+    trajectory: Trajectory = recorder.trajectory
+    return trajectory
+
+
+def _wrappers(env: gym.Env[Any, Any]) -> Iterator[Any]:
+    while isinstance(env, gym.Wrapper):
+        yield env
+        env = env.env
+    yield env
+
+
+def _recorder(env: gym.Env[Any, Any]) -> Any:
+    return next((wrapper for wrapper in _wrappers(env) if hasattr(type(wrapper), "trajectory")), None)
+
+
+def _recorded(env: gym.Env[Any, Any], store: StoreForm = None) -> gym.Env[Any, Any]:
+    return TrajectoryRecorder(env, store) if _recorder(env) is None else env
+
+
+def _share(played: list[Trajectory]) -> str:
+    outcomes = [t.outcome for t in played if t.outcome is not None]
+    return f"success {sum(outcomes) / len(outcomes):.0%}" if outcomes else ""

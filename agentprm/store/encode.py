@@ -1,0 +1,261 @@
+"""From events to rows. Values are encoded at once, so that whoever reuses a buffer changes nothing recorded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from agentprm import values
+from agentprm.types import Began, Ended, Event, Image, Observation, Scores, Spec, Stepped, ToolCall, Trajectory
+
+__all__ = ["Encoder", "Noun", "Rows", "microseconds"]
+
+SAME_AS_TEXT = '{"$text":true}'
+"""Stands in a native column for a string that the text column holds already."""
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+
+
+class Noun(NamedTuple):
+    """A row of a table of nouns, before its small integer is known."""
+
+    table: str
+    key: tuple[Any, ...]
+    """The values of its unique columns."""
+
+
+class Rows:
+    """Rows waiting for one transaction, by table, and the nouns that they name."""
+
+    __slots__ = ("ended", "n_steps", "nouns", "tables")
+
+    TABLES = ("trajectory", "content", "step", "tool_call", "score", "score_note", "outcome", "blob")
+
+    def __init__(self) -> None:
+        self.tables: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.TABLES}
+        self.nouns: dict[Noun, tuple[Any, ...]] = {}
+        self.ended: list[tuple[Any, ...]] = []
+        self.n_steps = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.ended) or any(self.tables.values())
+
+    def __len__(self) -> int:
+        return len(self.ended) + sum(map(len, self.tables.values()))
+
+    def extend(self, other: Rows) -> None:
+        """Add another batch behind this one."""
+        for name, rows in other.tables.items():
+            self.tables[name] += rows
+        self.nouns |= other.nouns
+        self.ended += other.ended
+        self.n_steps += other.n_steps
+
+    def by_trajectory(self) -> dict[Any, Rows]:
+        """Return the same rows apart, one batch per trajectory; pictures go with every one of them."""
+        parts: dict[Any, Rows] = {}
+        columns = {"trajectory": 0, "content": 0, "step": 0, "tool_call": 0, "score": 1, "score_note": 1, "outcome": 0}
+        for name, column in columns.items():
+            for row in self.tables[name]:
+                parts.setdefault(row[column], Rows()).tables[name].append(row)
+        for row in self.ended:
+            parts.setdefault(row[-1], Rows()).ended.append(row)
+        for part in parts.values():
+            part.nouns, part.tables["blob"] = self.nouns, self.tables["blob"]
+            part.n_steps = len(part.tables["step"])
+        return parts
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a moment as microseconds since 1970, exactly."""
+    seconds = int(moment.replace(microsecond=0).timestamp())
+    return seconds * 1_000_000 + moment.microsecond
+
+
+class Encoder:
+    """Turns events into rows for one engine; counts the values that have no exact form."""
+
+    def __init__(self, *, native_uuid: bool) -> None:
+        self.native_uuid = native_uuid
+        self._key: Callable[[UUID], Any] = (lambda uuid: uuid) if native_uuid else (lambda uuid: uuid.bytes)
+        self._digests: dict[int, tuple[Spec, str]] = {}
+        self.degraded = 0
+
+    def encode(self, event: Event, rows: Rows) -> None:
+        """Add the rows of one event."""
+        if isinstance(event, Stepped):
+            self._stepped(event, rows)
+        elif isinstance(event, Began):
+            self._began(event.trajectory, event.trajectory.last, rows)
+        else:
+            self._ended(event, rows)
+
+    def trajectory(self, t: Trajectory, rows: Rows) -> None:
+        """Add the rows of a whole episode."""
+        first, *results = t.observations
+        self._began(t, first, rows)
+        for index, (step, result) in enumerate(zip(t.steps, results, strict=True)):
+            self._stepped(Stepped(t.id, index, step, result), rows)
+        if t.ending is not None:
+            self._ended(Ended(t.id, t.ending), rows)
+
+    def scores(self, scores: Scores, rows: Rows) -> None:
+        """Add the rows of one set of scores."""
+        scorer = self._scorer(scores, rows)
+        key = self._key(scores.trajectory_id)
+        for name, series in (("score", scores.values), *scores.parts.items()):
+            part = self._noun(rows, "part", name)
+            rows.tables["score"] += [(scorer, key, scores.start + i, part, value) for i, value in enumerate(series)]
+        for i, note in enumerate(scores.notes):
+            if note is not None:
+                rows.tables["score_note"].append((scorer, key, scores.start + i, values.clean_text(note)))
+
+    def outcome(self, trajectory_id: UUID, source: str, value: float, at: datetime, rows: Rows) -> None:
+        """Add the row of one opinion on how an episode went."""
+        rows.tables["outcome"].append((self._key(trajectory_id), source, microseconds(at), value))
+
+    def _began(self, t: Trajectory, first: Observation, rows: Rows) -> None:
+        key, parent = self._key(t.id), t.parent
+        meta = dict(t.meta)
+        seed = None if t.seed is None else int(t.seed)
+        if seed is not None and not _SMALLEST <= seed <= _LARGEST:
+            meta["$seed"], seed = seed, None
+        rows.tables["trajectory"].append((
+            key,
+            self._noun(rows, "task", values.clean_text(t.task.key), values.clean_text(t.task.text)),
+            None if t.env is None else self._noun(rows, "env", t.env),
+            None if t.policy is None else self._noun(rows, "policy", t.policy),
+            None if t.external_id is None else values.clean_text(t.external_id),
+            seed,
+            None if t.group is None else values.clean_text(t.group),
+            None if parent is None else self._key(parent.trajectory_id),
+            None if parent is None else parent.index,
+            None if parent is None else parent.call,
+            None if parent is None or not parent.intervention else self._value(dict(parent.intervention)),
+            microseconds(t.started_at),
+            self._value(meta) if meta else None,
+        ))  # fmt: skip
+        odd: dict[str, Any] = {}
+        result = self._observation(first, odd, rows)
+        rows.tables["content"].append((key, -1, None, None, None, None, *result, self._odd(odd)))
+
+    def _stepped(self, event: Stepped, rows: Rows) -> None:
+        step, action, key = event.step, event.step.action, self._key(event.trajectory_id)
+        odd: dict[str, Any] = {}
+        text = _text("action", action.text, odd)
+        plan = _text("plan", action.plan, odd)
+        native = self._native(action.native, text)
+        info = self._value(dict(step.info)) if step.info else None
+        result = self._observation(event.result, odd, rows)
+        rewards = _real("reward", step.reward, odd), _real("given", event.given_reward, odd)
+        rows.tables["content"].append((key, event.index, text, plan, native, info, *result, self._odd(odd)))
+        shaping = event.shaping and self._shaping(event.shaping, rows)
+        rows.tables["step"].append((key, event.index, action.kind, *rewards, shaping))
+        for position, call in enumerate(action.tool_calls):
+            self._tool_call(key, event.index, position, call, rows)
+        for scores in event.scores:
+            self.scores(scores, rows)
+        rows.n_steps += 1
+
+    def _ended(self, event: Ended, rows: Rows) -> None:
+        ending, key = event.ending, self._key(event.trajectory_id)
+        at = microseconds(ending.ended_at)
+        rows.ended.append((ending.status, ending.terminated, ending.truncated, at, key))
+        if ending.outcome is not None:
+            rows.tables["outcome"].append((key, "env", at, float(ending.outcome)))
+
+    def _tool_call(self, key: Any, idx: int, position: int, call: ToolCall, rows: Rows) -> None:
+        is_text = type(call.output) is str and values.is_clean(call.output)
+        rows.tables["tool_call"].append((
+            key,
+            idx,
+            position,
+            self._noun(rows, "tool", values.clean_text(call.name)),
+            None if call.id is None else values.clean_text(call.id),
+            self._value(call.arguments),
+            call.output if is_text else None,
+            None if is_text or call.output is None else self._value(call.output),
+            call.status,
+            call.attempts,
+        ))  # fmt: skip
+
+    def _observation(self, observation: Observation, odd: dict[str, Any], rows: Rows) -> tuple[Any, ...]:
+        text = _text("result", observation.text, odd)
+        native = self._native(observation.native, text)
+        images = ",".join(self._image(image, rows) for image in observation.images) or None
+        content = text if native is None or native == SAME_AS_TEXT else native
+        name = f"{content}{images or ''}".encode()
+        state = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
+        return text, native, images, state
+
+    def _image(self, image: Image, rows: Rows) -> str:
+        name = hashlib.blake2b(image.media_type.encode() + b"\n" + image.data, digest_size=16).hexdigest()
+        rows.tables["blob"].append((name, image.media_type, image.data))
+        return name
+
+    def _native(self, native: Any, text: str | None) -> str | None:
+        if native is None:
+            return None
+        return SAME_AS_TEXT if type(native) is str and native == text else self._value(native)
+
+    def _value(self, value: Any) -> str:
+        text, lost = values.encode(value)
+        self.degraded += lost
+        return text
+
+    def _odd(self, odd: dict[str, Any]) -> str | None:
+        return self._value(odd) if odd else None
+
+    def _noun(self, rows: Rows, table: str, *key: str) -> Noun:
+        noun = Noun(table, key)
+        if noun not in rows.nouns:
+            rows.nouns[noun] = key
+        return noun
+
+    def _digest(self, spec: Spec) -> str:
+        known = self._digests.get(id(spec))
+        if known is None:
+            if len(self._digests) > 256:
+                self._digests.clear()
+            known = self._digests[id(spec)] = (spec, spec.digest)
+        return known[1]
+
+    def _scorer(self, scores: Scores, rows: Rows) -> Noun:
+        spec = scores.source
+        noun = Noun("scorer", (self._digest(spec),))
+        if noun not in rows.nouns:
+            named = [_text_or_none(spec.params.get(name)) for name in ("weights", "template", "tokenizer")]
+            rows.nouns[noun] = (*noun.key, spec.name, scores.unit, scores.sees, spec.to_json(), *named)
+        return noun
+
+    def _shaping(self, spec: Spec, rows: Rows) -> Noun:
+        noun = Noun("shaping", (self._digest(spec),))
+        if noun not in rows.nouns:
+            scorer = spec.params.get("scorer")
+            digest = self._digest(scorer) if isinstance(scorer, Spec) else None
+            rows.nouns[noun] = (*noun.key, spec.to_json(), digest)
+        return noun
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _text(name: str, text: str, odd: dict[str, Any]) -> str | None:
+    """Return text as a column takes it; what a column would refuse is kept exactly in `odd`."""
+    if not text:
+        return None
+    clean = values.clean_text(text)
+    if clean is not text:
+        odd[name] = text
+    return clean
+
+
+def _real(name: str, number: float | None, odd: dict[str, Any]) -> float | None:
+    """Return a number as a column takes it; NaN, which SQLite makes NULL, is kept in `odd`."""
+    if number is None or number - number == 0:
+        return number
+    odd[name] = number
+    return None

@@ -1,0 +1,113 @@
+"""The schema of a database: what it is, and how it comes to be what this version needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase
+from agentprm.store.database import Database, plain_url, unreachable
+
+__all__ = ["HEAD", "check", "current", "ensure", "upgrade"]
+
+HEAD = "0001"
+"""The revision that this version reads and writes."""
+
+
+def migrations() -> Path:
+    """Return the folder of migrations: inside the package when installed from a wheel, beside it in a checkout."""
+    packaged = Path(__file__).parents[1] / "_migrations"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
+
+
+def current(database: Database) -> str | None:
+    """Return the revision a database is at; None for an empty one.
+
+    Raises NotOurDatabase when it holds tables of something else.
+    """
+    try:
+        with database.reading() as connection:
+            return _current(connection)
+    except DBAPIError as error:
+        raise unreachable(database, error) from error
+
+
+def _current(connection: sa.Connection) -> str | None:
+    found = set(sa.inspect(connection).get_table_names())
+    if not found:
+        return None
+    ours = {"alembic_version", "trajectory", "step", "score"}
+    if not ours <= found:
+        where = plain_url(connection.engine.url)
+        raise NotOurDatabase(
+            f"{where} is no agentprm store: it holds {', '.join(sorted(found)[:5])} and lacks "
+            f"{', '.join(sorted(ours - found))}; choose another file or schema"
+        )
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def ensure(database: Database, *, allow: bool = True) -> None:
+    """Bring a database to `HEAD` if need be, safely beside other processes that do the same.
+
+    Raises OutdatedDatabase when it is behind and `allow` is False, NewerDatabase when a newer agentprm wrote it.
+    """
+    revision = current(database)
+    if revision == HEAD:
+        return
+    _refuse_newer(database, revision)
+    if revision is not None and not allow:
+        raise OutdatedDatabase(
+            f"{plain_url(database.url)} is at revision {revision}, this version needs {HEAD}: run "
+            f"`agentprm db upgrade {plain_url(database.url)}`"
+        )
+    upgrade(database)
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Run the migrations up to `revision`, in one transaction under a lock."""
+    from alembic import command
+
+    try:
+        with database.migrating() as connection:
+            _refuse_newer(database, _current(connection))
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+    except DBAPIError as error:
+        raise unreachable(database, error) from error
+
+
+def check(database: Database) -> list[str]:
+    """Return how the tables differ from what this version expects, one line each; empty when they do not."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from agentprm.store.tables import metadata
+
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return [str(difference) for difference in compare_metadata(context, metadata)]
+
+
+def _refuse_newer(database: Database, revision: str | None) -> None:
+    if revision is not None and revision not in _known():
+        raise NewerDatabase(
+            f"{plain_url(database.url)} is at revision {revision}, this version knows up to {HEAD}: "
+            "a newer agentprm wrote it; upgrade with `pip install -U agentprm`"
+        )
+
+
+def _known() -> set[str]:
+    return {path.name.split("_")[0] for path in (migrations() / "versions").glob("[0-9]*.py")}
+
+
+def _config() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,260 @@
+"""The store: trajectories and scores in, trajectories and scores out."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from agentprm.errors import InvalidTrajectory, NoSuchTrajectory, StoreClosed, StoreError
+from agentprm.store import migrate, reader, tables
+from agentprm.store.admission import admitted, chunks
+from agentprm.store.database import close_database, open_database, plain_url, unreachable
+from agentprm.store.encode import Rows
+from agentprm.store.reader import Rewards
+from agentprm.store.writer import Durability, Writer
+from agentprm.types import Event, Scores, Spec, Trajectory, utc_now
+
+__all__ = ["Store"]
+
+
+class Store:
+    """Trajectories and, aligned with them, scores, in SQL.
+
+    `url` is a file's path or a SQLAlchemy URL (SQLite, PostgreSQL); ``:memory:`` keeps nothing. A new database gets its
+    schema, an older one is upgraded if `migrate`, a newer one is refused. `durability` says what a killed process may
+    lose: ``step`` nothing, ``group`` at most 1,000 steps or 50 ms, ``episode`` the open episodes; by default ``step``
+    on SQLite and ``group`` on PostgreSQL. Stores of one URL share one engine; a store pickles to its URL.
+
+    Raises StoreError (NotOurDatabase, NewerDatabase, OutdatedDatabase) when the database cannot be used.
+
+    >>> from agentprm.types import Action, Ending, Observation, Step, Task, Trajectory, new_id
+    >>> store = Store(":memory:")
+    >>> step = Step(Observation("a door"), Action("open"), reward=1.0)
+    >>> done = Ending("terminated", terminated=True, outcome=1.0)
+    >>> store.add(Trajectory(new_id(), Task("leave"), (step,), Observation("a garden"), done))
+    1
+    >>> [t.outcome for t in store.trajectories(task=Task("leave").key)]
+    [1.0]
+    >>> store.close()
+    """
+
+    def __init__(
+        self, url: str | Path, *, durability: Durability | None = None, migrate: bool = True, create: bool = True
+    ) -> None:
+        self._database = open_database(url, create=create)
+        try:
+            self._prepare(migrate)
+            self._writer = Writer(self._database, durability or ("step" if self._database.is_sqlite else "group"))
+        except BaseException:
+            close_database(self._database)
+            raise
+        self._closed = False
+        _stores.add(self)
+
+    def _prepare(self, allow: bool) -> None:
+        migrate.ensure(self._database, allow=allow)
+
+    @property
+    def url(self) -> str:
+        """Where the rows lie, without a password."""
+        return plain_url(self._database.url)
+
+    @property
+    def durability(self) -> Durability:
+        """What a killed process may lose."""
+        return self._writer.durability
+
+    @property
+    def dropped(self) -> int:
+        """Steps that could not be kept, in this store's life."""
+        return self._writer.dropped
+
+    @property
+    def degraded(self) -> int:
+        """Values that had no exact form and were kept as their text, in this store's life."""
+        return self._writer.encoder.degraded
+
+    def write(self, event: Event) -> None:
+        """Record one event: a Sink. It never raises and never refuses; see `dropped` and `degraded`."""
+        self._writer.write(event)
+
+    def add(self, items: Trajectory | Scores | Iterable[Trajectory | Scores]) -> int:
+        """Store trajectories and scores, all or none; return how many were new.
+
+        What is there already, and equal, is left as it is. Raises InvalidTrajectory for another trajectory under a
+        known id or a value without an exact form, NoSuchTrajectory and InvalidScores for scores that fit no stored
+        trajectory.
+        """
+        items = [items] if isinstance(items, (Trajectory, Scores)) else list(items)
+        self._usable().flush()
+        rows, n_new = admitted(self._database, items)
+        try:
+            self._writer.add(rows)
+        except DBAPIError as error:
+            raise unreachable(self._database, error) from error
+        return n_new
+
+    def trajectories(
+        self,
+        *,
+        id: UUID | Iterable[UUID] | None = None,
+        external_id: str | Iterable[str] | None = None,
+        task: str | Iterable[str] | None = None,
+        policy: str | Iterable[str] | None = None,
+        env: str | Iterable[str] | None = None,
+        group: str | Iterable[str] | None = None,
+        seed: int | Iterable[int] | None = None,
+        status: str | Iterable[str] | None = None,
+        parent: UUID | Iterable[UUID] | None = None,
+        ended: bool | None = None,
+        outcome: tuple[float, float] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        without: Spec | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Trajectory]:
+        """Yield trajectories, oldest first, running and abandoned ones included; every filter given must hold.
+
+        `task` is a task's key; `outcome` a closed interval for the latest opinion; `without` a scorer that has not
+        scored it yet. One that accepts a single value accepts several.
+        """
+        filters = {name: value for name, value in locals().items() if name != "self"}
+        self._usable().flush()
+        return reader.read_trajectories(self._database, reader.matching(**filters))
+
+    def scores(
+        self,
+        trajectory: UUID | Iterable[UUID] | None = None,
+        *,
+        source: Spec | str | None = None,
+        unit: str | None = None,
+    ) -> Iterator[Scores]:
+        """Yield scores, one `Scores` per scorer version and trajectory; `source` is a spec or a scorer's name."""
+        self._usable().flush()
+        wanted: list[sa.ColumnElement[bool]] = []
+        if trajectory is not None:
+            ids = [trajectory] if isinstance(trajectory, UUID) else list(trajectory)
+            wanted.append(tables.score.c.trajectory_id.in_(ids))
+        if isinstance(source, Spec):
+            wanted.append(tables.scorer.c.digest == source.digest)
+        elif source is not None:
+            wanted.append(tables.scorer.c.name == source)
+        if unit is not None:
+            wanted.append(tables.scorer.c.unit == unit)
+        return reader.read_scores(self._database, wanted)
+
+    def rewards(self, id: UUID, scorer: Spec | None = None) -> Rewards:
+        """Return the three rewards of a trajectory side by side: what the world, the model and the learner's pay said.
+
+        The score is that of `scorer`, else of the one that the shaping recipe names. Raises NoSuchTrajectory.
+        """
+        self._usable().flush()
+        return reader.read_rewards(self._database, id, scorer)
+
+    def set_outcome(
+        self, value: float, *, id: UUID | None = None, external_id: str | None = None, source: str = "user"
+    ) -> None:
+        """Say how an episode went, in [0, 1], now or later; the latest opinion counts, the earlier ones stay.
+
+        Raises NoSuchTrajectory, InvalidTrajectory for a value outside [0, 1].
+        """
+        if not 0.0 <= value <= 1.0:
+            raise InvalidTrajectory(f"an outcome lies in [0, 1], not at {value!r}")
+        if (id is None) == (external_id is None):
+            raise InvalidTrajectory("say which trajectory: give either id= or external_id=")
+        column = tables.trajectory.c.id if external_id is None else tables.trajectory.c.external_id
+        self._usable().flush()
+        found = self._rows(sa.select(tables.trajectory.c.id).where(column == (id or external_id)))
+        if not found:
+            raise NoSuchTrajectory(f"the store holds no trajectory with {column.name} {id or external_id}")
+        rows = Rows()
+        for (key,) in found:
+            self._writer.encoder.outcome(key, source, float(value), utc_now(), rows)
+        self._writer.add(rows)
+
+    def delete(self, *ids: UUID) -> int:
+        """Forget trajectories with all that belongs to them; return how many there were."""
+        self._usable().flush()
+        n_gone = 0
+        with self._database.migrating() as connection:
+            scorers = [row[0] for row in connection.execute(sa.select(tables.scorer.c.id))]
+            for chunk in chunks(list(ids)):
+                for table in (tables.score, tables.score_note):
+                    for scorer in scorers:
+                        where = (table.c.scorer_id == scorer, table.c.trajectory_id.in_(chunk))
+                        connection.execute(sa.delete(table).where(*where))
+                gone = connection.execute(sa.delete(tables.trajectory).where(tables.trajectory.c.id.in_(chunk)))
+                n_gone += gone.rowcount
+        return n_gone
+
+    def flush(self) -> None:
+        """Return when everything written so far is on disk; raises StoreError when the database refuses."""
+        self._usable().flush()
+
+    def close(self) -> None:
+        """Flush and let go; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._writer.close()
+            close_database(self._database)
+
+    def connection(self) -> Any:
+        """Return a context manager giving a SQLAlchemy connection, for reading with SQL of your own.
+
+        The views ``v_trajectory``, ``v_step``, ``v_tool_call`` and ``v_score`` have names and readable ids.
+        """
+        self._usable().flush()
+        return self._database.reading()
+
+    def _rows(self, query: sa.Select[Any]) -> list[Any]:
+        with self._database.reading() as connection:
+            return list(connection.execute(query))
+
+    def _usable(self) -> Writer:
+        if self._closed:
+            raise StoreClosed(f"the store {self.url} is closed: open it again with Store({self.url!r})")
+        return self._writer
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r}, durability={self.durability!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._database.is_memory:
+            raise StoreError("a store in memory cannot leave its process: use a file")
+        return _reopen, (self._database.url.render_as_string(hide_password=False), self.durability)
+
+
+def _reopen(url: str, durability: Durability) -> Store:
+    return Store(url, durability=durability)
+
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in list(_stores):
+        store.close()
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store._writer.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork)
