@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -144,11 +145,9 @@ def _elements(array: Any) -> Any:
     if array.size > _MOST_READABLE or array.dtype.kind not in _READABLE or array.dtype.itemsize > _READABLE_BYTES:
         return _base64(array.tobytes())
     elements = array.ravel().tolist() if array.ndim else array.item()
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return _base64(array.tobytes())
-    if array.dtype.kind in "iu" and array.size and abs(array).max() >= _LARGEST_JSON_INT:
-        return _base64(array.tobytes())
-    return elements
+    total = sum(map(abs, elements)) if array.ndim else abs(elements)
+    too_large = math.inf if array.dtype.kind == "f" else _LARGEST_JSON_INT
+    return elements if total < too_large else _base64(array.tobytes())
 
 
 def _base64(data: bytes) -> str:
