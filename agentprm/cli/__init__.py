@@ -1,1 +1,39 @@
-"""The command line: verbs in the order of the river."""
+"""The command line: verbs in the order of the river, each reading and writing a store."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+__all__ = ["main"]
+
+_VERBS = ("demo", "record", "label", "train", "score", "credit", "db")
+
+
+class _River(click.Group):
+    """Verbs in the order of the river, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, in order."""
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a verb; None for no such one."""
+        if name not in _VERBS:
+            return None
+        command: click.Command = getattr(import_module(f"agentprm.cli.{name}"), name)
+        return command
+
+
+@click.group(cls=_River, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="agentprm")
+def _agentprm() -> None:
+    """Process reward models for multi-turn agents: record, label, train, score, ask who deserves the credit."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, 1 for what went wrong, 2 for a command that makes no sense."""
+    from agentprm.cli.output import run
+
+    run(_agentprm, arguments)

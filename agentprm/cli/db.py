@@ -1,0 +1,64 @@
+"""`agentprm db`: the schema of a store."""
+
+from __future__ import annotations
+
+import click
+
+from agentprm.cli.output import as_json, say
+
+__all__ = ["db"]
+
+
+@click.group()
+def db() -> None:
+    """Make, upgrade or check the schema of a store."""
+
+
+@db.command()
+@click.argument("url")
+@as_json
+def upgrade(url: str, as_json: bool) -> None:
+    """Bring the store at URL to the schema of this version; make it if there is none."""
+    from agentprm.store import migrate
+    from agentprm.store.database import close_database, open_database
+
+    database = open_database(url)
+    before = migrate.current(database)
+    migrate.ensure(database)
+    after = migrate.current(database)
+    close_database(database)
+    say({"url": url, "before": before, "after": after}, as_json, f"{url}: {before or 'empty'} → {after}")
+
+
+@db.command()
+@click.argument("url")
+@as_json
+def current(url: str, as_json: bool) -> None:
+    """Print the revision that the store at URL is at."""
+    from agentprm.store import migrate
+    from agentprm.store.database import close_database, open_database
+
+    database = open_database(url, create=False)
+    revision = migrate.current(database)
+    close_database(database)
+    is_head = "this version's" if revision == migrate.HEAD else f"this version's is {migrate.HEAD}"
+    say({"url": url, "revision": revision, "head": migrate.HEAD}, as_json, f"{url}: {revision or 'empty'} ({is_head})")
+
+
+@db.command()
+@click.argument("url")
+@as_json
+@click.pass_context
+def check(ctx: click.Context, url: str, as_json: bool) -> None:
+    """Compare the tables at URL with what this version expects; exits with 1 when they differ."""
+    from agentprm.store import migrate
+    from agentprm.store.database import close_database, open_database
+
+    database = open_database(url, create=False)
+    revision = migrate.current(database)
+    differences = migrate.check(database)
+    close_database(database)
+    is_fine = revision == migrate.HEAD and not differences
+    lines = [*differences, f"{url}: {'as expected' if is_fine else f'differs (revision {revision})'}"]
+    say({"url": url, "revision": revision, "differences": differences}, as_json, *lines)
+    ctx.exit(0 if is_fine else 1)
