@@ -18,38 +18,11 @@ from typing import Any
 import gymnasium
 
 LADDER = [
-    "GoToLocal",
-    "GoToObjMazeS4R2",
-    "GoToSeqS5R2",
-    "SynthS5R2",
-    "SynthLoc",
-    "MiniBossLevel",
-    "PickupLoc",
-    "BossLevel",
-    "PutNextS5N1",
-    "UnlockLocal",
-    "OpenDoorsOrderN4",
-    "FindObjS5",
-    "KeyInBox",
-    "Unlock",
-    "Pickup",
-    "UnlockPickup",
-    "PutNextLocal",
-    "KeyCorridorS3R3",
-    "BlockedUnlockPickup",
-    "MoveTwoAcrossS5N2",
+    *("GoToLocal", "GoToObjMazeS4R2", "GoToSeqS5R2", "UnlockLocal", "OpenDoorsOrderN4", "SynthS5R2", "SynthLoc"),
+    *("PickupLoc", "MiniBossLevel", "FindObjS5", "BossLevel", "Pickup", "Unlock", "KeyInBox", "UnlockPickup"),
+    *("PutNextS5N1", "PutNextLocal", "KeyCorridorS3R3", "BlockedUnlockPickup", "MoveTwoAcrossS5N2"),
 ]
-COLUMNS = (
-    "level",
-    "success",
-    "interval_95",
-    "actions",
-    "rounds",
-    "steps_per_s",
-    "reset_ms",
-    "snapshot_ms",
-    "restore_ms",
-)
+COLUMNS = ("level", "success", "95 % interval", "actions", "rounds", "steps/s", "reset ms", "snapshot ms", "restore ms")
 
 
 def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:

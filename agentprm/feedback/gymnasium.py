@@ -17,7 +17,7 @@ from agentprm.record.recorder import Recorder, StoreForm, TaskForm, live, plain
 from agentprm.spec import as_live_scorer, resolve
 from agentprm.types import Ending, LiveScorer, Observation, Scores, Shape, Spec, Step, Trajectory, Value
 
-__all__ = ["PRMRewardWrapper"]
+__all__ = ["PRMRewardWrapper", "chosen_shape", "shaping_spec"]
 
 _log = logging.getLogger("agentprm.feedback")
 
@@ -78,9 +78,9 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
         )
         gym.Wrapper.__init__(self, env)
         self.scorer = as_live_scorer(live(scorer))
-        self._shape = _shape(live(shape), self.scorer)
+        self._shape = chosen_shape(live(shape), self.scorer)
         self._terms = {"gamma": float(gamma), "weight": float(weight), "start": float(start)}
-        self._recipe = self._shaping_spec(shape)
+        self._recipe = shaping_spec(shape, self._terms, self.scorer)
         words = {"task": live(task), "render": live(render), "outcome": live(outcome)}
         self.recorder = Recorder(live(store), **words, policy=policy, durability=durability)
         self.failed = 0
@@ -145,18 +145,21 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
                 _log.warning("the scorer failed (further failures are only counted): %r", error)
             return None
 
-    def _shaping_spec(self, shape: Any) -> Spec:
-        name = plain(shape) if shape is not None else default_shape(self.scorer.unit)
-        return Spec("shaping", {"shape": name, **self._terms, "scorer": self.scorer.spec})
+
+def shaping_spec(shape: str | Shape | None, terms: Mapping[str, float], scorer: LiveScorer) -> Spec:
+    """Return the recipe that turns this scorer's scores into payments, as every paid step names it."""
+    name = plain(shape) if shape is not None else default_shape(scorer.unit)
+    return Spec("shaping", {"shape": name, **terms, "scorer": scorer.spec})
 
 
-def _shape(shape: str | Shape | None, scorer: LiveScorer) -> str | Shape:
+def chosen_shape(shape: str | Shape | None, scorer: LiveScorer) -> str | Shape:
+    """Return the shape asked for, else the one that fits the scorer's unit."""
     if shape is None:
         return default_shape(scorer.unit)
     if shape == "difference":
         warnings.warn(
             "shape='difference' also pays for the scorer's opinion of the last state, which a learner can exploit; "
             "'potential' does not",
-            stacklevel=3,
+            stacklevel=4,
         )
     return resolve(shape) if isinstance(shape, str) and ":" in shape else shape

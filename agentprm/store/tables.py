@@ -7,6 +7,7 @@ values of any kind hold the exact JSON text of `agentprm.values`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +52,10 @@ class TrajectoryId(TypeDecorator[UUID]):
     def process_bind_param(self, value: UUID | None, dialect: Dialect) -> Any:
         """Return the 16 bytes, where the engine has no such type."""
         return value if value is None or dialect.name == "postgresql" else value.bytes
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[UUID], str]:
+        """Return what spells an id in SQL to paste."""
+        return (lambda value: f"'{value}'") if dialect.name == "postgresql" else (lambda value: f"X'{value.hex}'")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> UUID | None:
         """Return the UUID."""

@@ -11,6 +11,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 import gymnasium
@@ -41,6 +42,7 @@ try:
     with _no_pygame_banner():
         import minigrid  # noqa: F401  (registers its levels)
         from minigrid.envs.babyai.core import roomgrid_level
+        from minigrid.minigrid_env import MiniGridEnv
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in {"minigrid", "pygame"}:
         raise
@@ -56,14 +58,33 @@ vars(roomgrid_level)["print"] = _log_instead
 
 # What an episode never changes, or what must not leave the process; the generator is saved by its state.
 _LASTING = frozenset(
-    {"_np_random", "action_space", "observation_space", "actions", "spec", "metadata", "gen_obs", "max_steps"}
-    | {"window", "clock", "screen_size", "render_size", "render_mode", "highlight", "tile_size", "agent_pov"}
+    {"_np_random", "action_space", "observation_space", "actions", "spec", "metadata", "max_steps", "gen_obs"}
+    | {"place_agent", "window", "clock", "screen_size", "render_size", "render_mode", "highlight", "tile_size"}
 )
 _NO_LIMIT = 2**31
+_TRIES = 1000
+_place_anywhere: Callable[..., object] = MiniGridEnv.place_agent
 
 
 def _not_looking() -> None:
     """Stands in for minigrid's encoding of the view, which takes most of its time and which nobody reads here."""
+
+
+def _place_agent(world: Any, i: int | None = None, j: int | None = None, rand_dir: bool = True) -> Any:
+    """Put the agent into a room, not face to face with an object: as minigrid does, drawing the same numbers.
+
+    But minigrid never gives up: in a full room, as some seeds of SynthS5R2 make, it searches for ever. The error makes
+    it throw that board away.
+    """
+    column = world._rand_int(0, world.num_cols) if i is None else i
+    row = world._rand_int(0, world.num_rows) if j is None else j
+    room = world.get_room(column, row)
+    for _ in range(_TRIES):
+        _place_anywhere(world, room.top, room.size, rand_dir, max_tries=_TRIES)
+        ahead = world.grid.get(*world.front_pos)
+        if ahead is None or ahead.type == "wall":
+            return world.agent_pos
+    raise RecursionError("no place for the agent")
 
 
 def make_world(minigrid_id: str) -> Any:
@@ -74,6 +95,7 @@ def make_world(minigrid_id: str) -> Any:
     """
     world: Any = gymnasium.make(minigrid_id, disable_env_checker=True).unwrapped
     world.gen_obs = _not_looking
+    world.place_agent = MethodType(_place_agent, world)
     return world
 
 

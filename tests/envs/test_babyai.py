@@ -13,15 +13,15 @@ from gymnasium.error import InvalidAction, NameNotFound, ResetNeeded
 
 pytest.importorskip("minigrid")
 
-from agentprm_envs import LEVELS
-from agentprm_envs.babyai import BabyAIText
-from agentprm_envs.babyai_menu import canonical, menu, refusal
-from agentprm_envs.babyai_view import describe, look
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Door, Goal, Key, Lava, Wall
 from minigrid.envs.babyai.core.verifier import BeforeInstr
 
 from agentprm.testing.env import EnvContract
+from agentprm_envs import LEVELS
+from agentprm_envs.babyai import BabyAIText
+from agentprm_envs.babyai_menu import canonical, menu, refusal
+from agentprm_envs.babyai_view import describe, look
 
 
 class BabyAIContract(EnvContract):
@@ -385,6 +385,23 @@ def test_a_seed_is_the_board_that_minigrid_makes_of_it():
     env.reset(seed=11)
     assert env._world.mission == world.mission
     assert np.array_equal(env._world.grid.encode(), world.grid.encode())
+
+
+@pytest.mark.parametrize("level", ["UnlockPickup", "SynthS5R2", "KeyCorridorS3R3", "BossLevel", "GoToObjMazeS4R2"])
+def test_many_seeds_are_the_boards_of_minigrid(level):
+    world, env = gymnasium.make(LEVELS[level]).unwrapped, BabyAIText(level)
+    for seed in range(30):
+        world.reset(seed=seed)
+        env.reset(seed=seed)
+        assert (env._world.mission, env._world.agent_dir) == (world.mission, world.agent_dir)
+        assert tuple(env._world.agent_pos) == tuple(world.agent_pos)
+        assert np.array_equal(env._world.grid.encode(), world.grid.encode())
+
+
+@pytest.mark.timeout(60)
+def test_a_room_too_full_for_the_agent_is_made_anew():
+    text, _ = BabyAIText("SynthS5R2").reset(seed=1741)
+    assert text.startswith("Your goal: ")
 
 
 def test_an_unseeded_episode_names_the_seed_that_repeats_it():

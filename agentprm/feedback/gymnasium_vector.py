@@ -1,0 +1,148 @@
+"""A scorer's opinion as a dense reward, for a vector of environments: one batched call per vector step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from agentprm.errors import MissingText
+from agentprm.feedback.gymnasium import chosen_shape, shaping_spec
+from agentprm.ops.shape import Shaping
+from agentprm.record.gymnasium_vector import Moved, VectorRecorder, reset_mask, said
+from agentprm.record.outcome import OutcomeRule
+from agentprm.record.recorder import StoreForm, TaskForm
+from agentprm.spec import as_live_scorer
+from agentprm.types import Ending, LiveScorer, Scores, Shape, Spec, Trajectory, Value
+
+__all__ = ["PRMVectorRewardWrapper"]
+
+_log = logging.getLogger("agentprm.feedback")
+_SAID = ("score", "scored", "env_reward", "given_reward")
+
+
+class PRMVectorRewardWrapper(gym.vector.VectorWrapper):
+    """A vector of environments that pays what a scorer thinks of each step, and records it; see `PRMRewardWrapper`.
+
+    The scorer is called once per vector step, with the episodes that moved. ``infos["prm"]`` holds `score`, `scored`,
+    `env_reward` and `given_reward`, masked: True only where that environment really stepped, also on the ending call
+    under SAME_STEP. A call that merely resets an environment (NEXT_STEP) pays 0 there.
+    """
+
+    def __init__(
+        self,
+        env: gym.vector.VectorEnv[Any, Any, Any],
+        scorer: LiveScorer | Spec | Mapping[str, Any] | str | Path,
+        store: StoreForm = None,
+        *,
+        shape: str | Shape | None = None,
+        weight: float = 1.0,
+        gamma: float = 1.0,
+        start: float = 0.0,
+        task: TaskForm = None,
+        render: str | Callable[[Value], str] | None = None,
+        outcome: str | OutcomeRule | None = None,
+        policy: str | None = None,
+        durability: str | None = None,
+    ) -> None:
+        super().__init__(env)
+        self.scorer = as_live_scorer(scorer)
+        self._shape = chosen_shape(shape, self.scorer)
+        self._terms = {"gamma": float(gamma), "weight": float(weight), "start": float(start)}
+        self._recipe = shaping_spec(shape, self._terms, self.scorer)
+        words = {"task": task, "render": render, "outcome": outcome}
+        self.recorder = VectorRecorder(env, store, **words, policy=policy, durability=durability)
+        self._shapings = [self._fresh() for _ in range(env.num_envs)]
+        self.failed = 0
+        """How often the scorer raised."""
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin the episodes of all environments, or of those in ``options["reset_mask"]``, with Φ at its start."""
+        mask = reset_mask(options)
+        observations, infos = self.env.reset(seed=seed, options=dict(options) if options else options)
+        begun = self.recorder.reset(observations, infos, seed, mask)
+        self._restart(begun)
+        return observations, {**infos, **said(self.recorder, begun)}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take a step in every environment; score those that moved in one call, pay and record."""
+        outcome = self.env.step(actions)
+        observations, rewards, terminations, truncations, infos = outcome
+        moved, begun = self.recorder.look(actions, outcome)
+        self._restart(begun)
+        scores = self._score(moved)
+        given = np.where(self._mask(moved), np.asarray(rewards, dtype=np.float64), 0.0)
+        columns = {name: np.zeros(self.num_envs) for name in _SAID}
+        for m, score in zip(moved, scores, strict=True):
+            given[m.i] = self._pay(m, score, columns)
+        begun_now = self.recorder.settle(moved, observations, infos)
+        self._restart(begun_now)
+        prm = self._infos(moved, columns, [*begun, *begun_now])
+        return observations, given, terminations, truncations, {**infos, **prm}
+
+    def close(self, **options: Any) -> None:
+        """Leave the open episodes as incomplete, and the store if this wrapper opened it."""
+        self.recorder.close()
+        super().close(**options)
+
+    def _fresh(self) -> Shaping:
+        return Shaping(self._shape, **self._terms)
+
+    def _restart(self, begun: Sequence[int]) -> None:
+        for i in begun:
+            self._shapings[i] = self._fresh()
+
+    def _pay(self, m: Moved, scores: Scores | None, columns: dict[str, Any]) -> float:
+        value = scores.values[0] if scores else None
+        given = self._shapings[m.i].pay(m.step.reward, value, m.terminated)
+        opinions = (scores,) if scores else ()
+        self.recorder.recorders[m.i].take(
+            m.step, m.result, m.terminated, m.truncated, given_reward=given, shaping=self._recipe, scores=opinions
+        )
+        row = (self._shapings[m.i].phi, float(value is not None), m.step.reward, given)
+        for name, number in zip(_SAID, row, strict=True):
+            columns[name][m.i] = number
+        return given
+
+    def _score(self, moved: Sequence[Moved]) -> list[Scores | None]:
+        """Return the opinion on each environment that moved; a scorer that fails has none on any, and is counted."""
+        seen = [self._seen(m) for m in moved]
+        if not seen:
+            return []
+        try:
+            return [_of_last_step(scores, len(t)) for scores, t in zip(self.scorer(seen), seen, strict=True)]
+        except MissingText:
+            raise
+        except Exception as error:
+            self.failed += 1
+            if self.failed == 1:
+                _log.warning("the scorer failed (further failures are only counted): %r", error)
+            return [None] * len(seen)
+
+    def _seen(self, m: Moved) -> Trajectory:
+        now = self.recorder.trajectory(m.i).append(m.step, m.result)
+        if m.terminated or m.truncated:
+            now = now.end(Ending("terminated" if m.terminated else "truncated", m.terminated, m.truncated))
+        return now.seen(len(now) - 1, self.scorer.sees)
+
+    def _mask(self, moved: Sequence[Moved]) -> Any:
+        mask = np.zeros(self.num_envs, dtype=bool)
+        mask[[m.i for m in moved]] = True
+        return mask
+
+    def _infos(self, moved: Sequence[Moved], columns: dict[str, Any], begun: Sequence[int]) -> dict[str, Any]:
+        mask = self._mask(moved)
+        prm = {key: array for name in _SAID for key, array in ((name, columns[name]), (f"_{name}", mask.copy()))}
+        if not begun:
+            return {"prm": prm, "_prm": mask}
+        ids = said(self.recorder, begun)
+        return {"prm": {**prm, **ids["prm"]}, "_prm": mask | ids["_prm"]}
+
+
+def _of_last_step(scores: Scores, n: int) -> Scores:
+    value = scores.values[n - 1 - scores.start]
+    return Scores(scores.trajectory_id, scores.source, scores.unit, (value,), n - 1, sees=scores.sees)
