@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from agentprm.cli.output import as_json, say
@@ -48,12 +50,10 @@ def record(
         raise click.UsageError("say how long to play: give either --episodes or --steps")
     plays, bare = named_policy(policy, seed), gym.make(env)
     with Store(url) as store:
-        words = {"outcome": outcome, "policy": policy}
-        wrapped = (
-            TrajectoryRecorder(bare, store, **words)
-            if scorer is None
-            else PRMRewardWrapper(bare, scorer, store, **words)
-        )
+        if scorer is None:
+            wrapped: gym.Env[Any, Any] = TrajectoryRecorder(bare, store, outcome=outcome, policy=policy)
+        else:
+            wrapped = PRMRewardWrapper(bare, scorer, store, outcome=outcome, policy=policy)
         played = rollout(plays, wrapped, episodes=episodes, steps=steps, seeds=seed)
         wrapped.close()
     n_steps, known = sum(map(len, played)), [t.outcome for t in played if t.outcome is not None]

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 __all__ = ["discounted_returns", "generalized_advantages", "lambda_targets"]
 
 
-def lambda_targets(values: Sequence[float], outcome: float, lambda_: float = 0.95) -> list[float]:
+def lambda_targets(values: Sequence[float | None], outcome: float, lambda_: float = 0.95) -> list[float]:
     """Return the TD(λ) target of each step's value, from the outcome backwards.
 
     With M_t the current value of step t and R the outcome, G_T = R and G_t = (1 − λ) M_t + λ G_{t+1}. This is what the
     TD + GAE estimate of Xi et al. (2025, arXiv:2511.08325, eq. 12-14) computes at γ = 1 once the outcome stands
     *instead of* the last prediction; as printed, the last residual counts both. λ = 1 gives R everywhere; λ = 0
-    gives back the predictions, from which nothing is learnt but the last step.
+    gives back the predictions, from which nothing is learnt but the last step. A step without a prediction (None)
+    passes the later target on.
 
     >>> lambda_targets([0.2, 0.6, 0.9], outcome=1.0, lambda_=0.5)
     [0.5, 0.8, 1.0]
@@ -22,7 +23,8 @@ def lambda_targets(values: Sequence[float], outcome: float, lambda_: float = 0.9
         raise ValueError(f"lambda_ lies in [0, 1], not at {lambda_}")
     targets = [outcome] * len(values)
     for t in range(len(values) - 2, -1, -1):
-        targets[t] = (1.0 - lambda_) * values[t] + lambda_ * targets[t + 1]
+        value, later = values[t], targets[t + 1]
+        targets[t] = later if value is None else (1.0 - lambda_) * value + lambda_ * later
     return targets
 
 

@@ -1,0 +1,104 @@
+"""Values of steps from rollouts: play each on several times, and count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from agentprm.errors import InvalidSpec
+from agentprm.spec import register
+from agentprm.types import Continue, Scores, Spec, Trajectory
+
+__all__ = ["MonteCarlo"]
+
+Mode = Literal["soft", "hard"]
+
+
+class _Estimate(NamedTuple):
+    value: float | None
+    rollouts: float | None = None
+    env_steps: float | None = None
+
+
+@register("monte_carlo")
+@dataclass(frozen=True)
+class MonteCarlo:
+    """Labels a step with the outcomes of `rollouts` completions of the episode from after it.
+
+    The estimate of Math-Shepherd (Wang et al. 2023): *soft* gives their mean, *hard* the best of them, which is 1 when
+    any succeeded. It costs environment steps, which stand beside each label as the part ``env_steps``, as does the
+    number of completions with an outcome as ``rollouts``. The last step of an episode with a known outcome has nothing
+    left to play: its label is that outcome, and costs nothing. Steps not labelled are None, and so are those of an
+    episode that is still open after its last step.
+
+    Raises InvalidSpec for fewer than one rollout or labelled step, or an unknown mode.
+
+    >>> from agentprm.types import Action, Ending, Observation, Step, Task, new_id
+    >>> step, won = Step(Observation("a door"), Action("open")), Ending("terminated", terminated=True, outcome=1.0)
+    >>> trajectory = Trajectory(new_id(), Task("leave"), (step,) * 3, Observation("a garden"), won)
+    >>> scores = MonteCarlo(lambda trajectory, t, n: [trajectory] * n, rollouts=2)([trajectory])[0]
+    >>> scores.values, scores.parts["env_steps"]
+    ((1.0, 1.0, 1.0), (4.0, 2.0, 0.0))
+    """
+
+    continue_: Continue
+    """Plays on from the middle of an episode, for example `agentprm.record.replay.Replay`."""
+    rollouts: int = 8
+    mode: Mode = "soft"
+    steps: int | None = None
+    """How many steps of each trajectory are labelled, drawn at random; None labels all."""
+    seed: int = 0
+    """Of that draw, which is the same for the same trajectory in whatever company it comes."""
+    sees: ClassVar[Literal["episode"]] = "episode"
+    unit: ClassVar[Literal["value"]] = "value"
+
+    def __post_init__(self) -> None:
+        if not callable(self.continue_):
+            raise InvalidSpec(f"continue_ plays an episode on: it is a function, not {self.continue_!r}; give it anew")
+        if self.mode not in get_args(Mode):
+            raise InvalidSpec(f"a mode is one of {get_args(Mode)}, not {self.mode!r}")
+        if self.rollouts < 1 or (self.steps is not None and self.steps < 1):
+            raise InvalidSpec(f"rollouts={self.rollouts}, steps={self.steps}: both are 1 or more")
+
+    @property
+    def spec(self) -> Spec:
+        """The recipe; remaking it needs `continue_` anew, unless that has a spec of its own."""
+        given = getattr(self.continue_, "spec", None)
+        name = getattr(self.continue_, "__qualname__", type(self.continue_).__qualname__)
+        continue_ = given if isinstance(given, Spec) else {"live": name}
+        params = {"rollouts": self.rollouts, "mode": self.mode, "steps": self.steps, "seed": self.seed}
+        return Spec("monte_carlo", {"continue_": continue_, **params})
+
+    def __call__(self, trajectories: Sequence[Trajectory], /) -> list[Scores]:
+        """Return the labels of each trajectory."""
+        return [self._label(trajectory) for trajectory in trajectories]
+
+    def _label(self, trajectory: Trajectory) -> Scores:
+        chosen = self._chosen(trajectory)
+        estimates = [
+            self._estimate(trajectory, t) if t in chosen else _Estimate(None) for t in range(len(trajectory))
+        ]
+        values, rollouts, env_steps = zip(*estimates, strict=True) if estimates else ((), (), ())
+        parts = {"rollouts": rollouts, "env_steps": env_steps}
+        return Scores(trajectory.id, self.spec, self.unit, values, parts=parts, sees=self.sees)
+
+    def _chosen(self, trajectory: Trajectory) -> frozenset[int]:
+        n = len(trajectory)
+        if self.steps is None or self.steps >= n:
+            return frozenset(range(n))
+        chance = np.random.default_rng([self.seed, trajectory.id.int])
+        return frozenset(chance.choice(n, self.steps, replace=False).tolist())
+
+    def _estimate(self, trajectory: Trajectory, t: int) -> _Estimate:
+        if t + 1 == len(trajectory) and trajectory.ending is not None:
+            return _Estimate(trajectory.outcome, 0, 0)
+        completions = self.continue_(trajectory, t, self.rollouts)
+        env_steps = sum(len(completion) - t - 1 for completion in completions)
+        outcomes = [completion.outcome for completion in completions if completion.outcome is not None]
+        if not outcomes:
+            return _Estimate(None, 0, env_steps)
+        value = max(outcomes) if self.mode == "hard" else sum(outcomes) / len(outcomes)
+        return _Estimate(value, len(outcomes), env_steps)
