@@ -40,15 +40,16 @@ def record(
     """
     import gymnasium as gym
 
+    from agentprm.cli._policy import named_policy
     from agentprm.feedback.gymnasium import PRMRewardWrapper
     from agentprm.record.gymnasium import TrajectoryRecorder
-    from agentprm.record.policies import named_policy
     from agentprm.record.rollout import rollout
     from agentprm.store.store import Store
 
     if (episodes is None) == (steps is None):
         raise click.UsageError("say how long to play: give either --episodes or --steps")
-    plays, bare = named_policy(policy, seed), gym.make(env)
+    bare = gym.make(env)
+    plays = named_policy(policy, bare, seed)
     with Store(url) as store:
         if scorer is None:
             wrapped: gym.Env[Any, Any] = TrajectoryRecorder(bare, store, outcome=outcome, policy=policy)
