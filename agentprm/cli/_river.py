@@ -183,11 +183,13 @@ class River:
                 results = self.compare(policy, played, store, label_seed)
                 pooled = [a + b for a, b in zip(pooled, results, strict=True)] if pooled else results
             self.keep_scores(store)
-            return pooled, [
-                queries.sinking_steps(store, limit=5),
-                queries.value_by_action(store),
-                queries.agreement(store),
+            unseen: dict[str, str | None] = {"policy": "policy alone"}
+            tables = [
+                queries.sinking_steps(store, limit=5, **unseen),
+                queries.value_by_action(store, **unseen),
+                queries.agreement(store, **unseen),
             ]
+        return pooled, tables
 
     def keep_scores(self, store: Store) -> None:
         """Store what the trained scorer says of every step played."""
