@@ -183,11 +183,11 @@ class River:
                 results = self.compare(policy, played, store, label_seed)
                 pooled = [a + b for a, b in zip(pooled, results, strict=True)] if pooled else results
             self.keep_scores(store)
-            unseen: dict[str, str | None] = {"policy": "policy alone"}
+            unseen = "policy alone"
             tables = [
-                queries.sinking_steps(store, limit=5, **unseen),
-                queries.value_by_action(store, **unseen),
-                queries.agreement(store, **unseen),
+                queries.sinking_steps(store, limit=5, policy=unseen),
+                queries.value_by_action(store, policy=unseen),
+                queries.agreement(store, policy=unseen),
             ]
         return pooled, tables
 

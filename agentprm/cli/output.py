@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["as_json", "print_table", "run", "say"]
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def as_json(command: F) -> F:
+    """Give a verb its ``--json`` flag."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")(command)
 
 
 def run(command: click.Command, arguments: list[str] | None = None) -> None:

@@ -1,0 +1,51 @@
+"""The examples run as printed, each stage on what the one before left, and the demonstration does what it says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(*words, cwd):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::DeprecationWarning:agentprm"}
+    done = subprocess.run([sys.executable, *words], cwd=cwd, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_stages_of_the_river_follow_one_another(tmp_path):
+    said = {}
+    for stage in ("01_record", "03_label", "04_train", "05_score_and_credit", "06_reward"):
+        said[stage] = run(EXAMPLES / f"{stage}.py", cwd=tmp_path)
+    assert "200 episodes" in said["01_record"]
+    assert "environment steps for" in said["03_label"]
+    assert (tmp_path / "model" / "scorer.json").is_file()
+    assert "200 trajectories scored" in said["05_score_and_credit"]
+    assert "paid in all" in said["06_reward"]
+
+
+@pytest.mark.parametrize("name", ["02_langchain", "sb3_ppo"])
+def test_standing_alone(tmp_path, name):
+    assert run(EXAMPLES / f"{name}.py", *(["1000"] if name == "sb3_ppo" else []), cwd=tmp_path)
+
+
+def test_every_example_is_run_here():
+    run_here = {"01_record", "02_langchain", "03_label", "04_train", "05_score_and_credit", "06_reward", "sb3_ppo"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} - {"07_language_model"} == run_here
+
+
+def test_a_small_demonstration_goes_all_the_way(tmp_path):
+    words = ("-m", "agentprm.cli", "demo", "--folder", "out", "--steps", "600", "--episodes", "6", "--json")
+    result = json.loads(run(*words, cwd=tmp_path))
+    methods = [row["method"] for row in result["results"]]
+    assert methods[0] == "policy alone"
+    assert methods[-1] == "TD + GAE labels"
+    for row in result["results"]:
+        assert 0 <= row["low"] <= row["success"] <= row["high"] <= 1
+    for name in ("database", "model", "plot"):
+        assert (tmp_path / result[name]).exists()
