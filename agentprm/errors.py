@@ -18,7 +18,8 @@ both sides (what was given, what was expected) and the way out::
     │   ├── OutdatedDatabase                needs an upgrade that was not allowed here
     │   └── StoreClosed                     used after close()
     ├── NoSuchTrajectory  (LookupError)     an id that the store does not hold
-    └── TrainingError     (ValueError)      data that nothing can be learned from
+    ├── TrainingError     (ValueError)      data that nothing can be learned from
+    └── TokenMismatch     (ValueError)      a model about to read other tokens than those it was trained on
 """
 
 __all__ = [
@@ -32,9 +33,11 @@ __all__ = [
     "NoSuchTrajectory",
     "NotOurDatabase",
     "OutdatedDatabase",
+    "ReplayDiverged",
     "SightError",
     "StoreClosed",
     "StoreError",
+    "TokenMismatch",
     "TrainingError",
     "UnitError",
     "UnknownName",
@@ -112,5 +115,13 @@ class NoSuchTrajectory(AgentPRMError, LookupError):
     """An id that the store does not hold."""
 
 
+class ReplayDiverged(AgentPRMError, RuntimeError):
+    """A replayed episode that is not the recorded one; the message names the step where they part."""
+
+
 class TrainingError(AgentPRMError, ValueError):
     """Data that nothing can be learned from."""
+
+
+class TokenMismatch(AgentPRMError, ValueError):
+    """A model about to read other tokens than those it was trained on."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -109,15 +110,17 @@ def make(form: Scorer | Spec | Mapping[str, Any] | str | Path) -> Scorer:
     """
     if isinstance(form, (str, Path)):
         folder = Path(form)
-        if (folder / CONFIG).is_file():
+        if os.path.isfile(folder / CONFIG):
             return load_scorer(folder)
-        if isinstance(form, Path) or folder.is_dir():
+        if isinstance(form, Path) or os.path.isdir(folder):
             raise InvalidSpec(f"{folder} is no model's folder: it holds no {CONFIG}, which save(folder) writes")
         return make(parse(form))
     if isinstance(form, Mapping):
         return make(_from_plain(form))
     if isinstance(form, Spec):
         return _build(form)
+    if isinstance(form, type):
+        raise InvalidSpec(f"{form.__name__} is a class: give an object of it, such as {form.__name__}()")
     if callable(form) and all(hasattr(form, name) for name in ("sees", "unit", "spec")):
         return form
     raise InvalidSpec(f"expected a scorer, a Spec, a dict, a folder or 'name:key=value', not {type(form).__name__}")
@@ -126,9 +129,10 @@ def make(form: Scorer | Spec | Mapping[str, Any] | str | Path) -> Scorer:
 def _from_plain(form: Mapping[str, Any]) -> Spec:
     if "live" in form:
         raise InvalidSpec(f"a live {form['live']} was recorded here: it has no plain form and must be given anew")
-    if not isinstance(form.get("name"), str) or not set(form) <= {"name", "params"}:
+    params = form.get("params", {})
+    if not isinstance(form.get("name"), str) or not isinstance(params, Mapping) or not set(form) <= {"name", "params"}:
         raise InvalidSpec(f"a scorer as a dict is {{'name': ..., 'params': {{...}}}}, not {dict(form)!r}")
-    return Spec(form["name"], form.get("params", {}))
+    return Spec(form["name"], params)
 
 
 def _build(spec: Spec) -> Scorer:
@@ -151,7 +155,7 @@ def _checked(scorer: Scorer, spec: Spec) -> Scorer:
 
 
 def _nested(value: Any) -> Any:
-    if isinstance(value, Spec) or (isinstance(value, Mapping) and set(value) == {"name", "params"}):
+    if isinstance(value, Spec) or (isinstance(value, Mapping) and set(value) in ({"name", "params"}, {"live"})):
         return make(value)
     return [_nested(v) for v in value] if isinstance(value, (list, tuple)) else value
 
@@ -163,10 +167,13 @@ def load_scorer(folder: str | Path) -> Scorer:
     """
     config = Path(folder) / CONFIG
     try:
-        name = json.loads(config.read_text())["name"]
+        name = str(json.loads(config.read_text(encoding="utf-8"))["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidSpec(f"{folder} is no model's folder: {CONFIG} is missing or unreadable ({error})") from error
-    return cast(Scorer, find(name).load(Path(folder)))
+    cls = find(name)
+    if not hasattr(cls, "load"):
+        raise InvalidSpec(f"{config} names {name}, which has no weights to load: say make({name!r})")
+    return cast(Scorer, cls.load(Path(folder)))
 
 
 def as_live_scorer(form: Scorer | Spec | Mapping[str, Any] | str | Path) -> LiveScorer:
@@ -198,5 +205,5 @@ def resolve(reference: str) -> Any:
         raise InvalidSpec(f"{reference!r} is no function: expected 'module:function'")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InvalidSpec(f"{reference!r} cannot be imported: {error}") from error

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 from uuid import UUID
 
-from agentprm.errors import InvalidScores, InvalidTrajectory
+from agentprm.errors import InvalidScores, InvalidSpec, InvalidTrajectory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,8 +105,16 @@ def _same(a: Value, b: Value) -> bool:
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(_same, a, b))
     if hasattr(a, "dtype") and hasattr(a, "tobytes"):
-        return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
-    return bool(a == b) or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+        alike = a.dtype == b.dtype and a.shape == b.shape
+        return alike and bool(_same(a.tolist(), b.tolist()) if a.dtype.hasobject else a.tobytes() == b.tobytes())
+    try:
+        return bool(a == b) or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+    except Exception:  # a tensor's own == gives no single answer
+        return False
+
+
+def _same_fields(a: Any, b: Any) -> bool:
+    return all(_same(getattr(a, name), getattr(b, name)) for name in a.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +137,17 @@ class Observation:
     native: Value | None = None
     images: tuple[Image, ...] = ()
 
+    def __post_init__(self) -> None:
+        if type(self.images) is not tuple:
+            object.__setattr__(self, "images", tuple(self.images))
+
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Observation):
-            return NotImplemented
-        return self.text == other.text and self.images == other.images and _same(self.native, other.native)
+        return _same_fields(self, other) if isinstance(other, Observation) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ToolCall:
     """One call of a tool: what was asked, and what came back."""
 
@@ -154,6 +165,11 @@ class ToolCall:
         if self.status not in get_args(CallStatus):
             raise InvalidTrajectory(f"a tool call is one of {get_args(CallStatus)}, not {self.status!r}")
 
+    def __eq__(self, other: object) -> bool:
+        return _same_fields(self, other) if isinstance(other, ToolCall) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
     def asked(self) -> ToolCall:
         """Return the call as it was asked, before anything came back."""
         return ToolCall(self.name, self.arguments, self.id, None, "pending")
@@ -170,6 +186,10 @@ class Action:
     native: Value | None = None
     """What was handed to ``env.step``, where that is not the text itself."""
 
+    def __post_init__(self) -> None:
+        if type(self.tool_calls) is not tuple:
+            object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+
     @property
     def kind(self) -> Literal["tool", "plan", "message", "env"]:
         """What the decision was: calls tools, acts in an environment, speaks, or only plans."""
@@ -180,10 +200,7 @@ class Action:
         return "message" if self.text or not self.plan else "plan"
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Action):
-            return NotImplemented
-        mine = (self.text, self.plan, self.tool_calls)
-        return mine == (other.text, other.plan, other.tool_calls) and _same(self.native, other.native)
+        return _same_fields(self, other) if isinstance(other, Action) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -205,7 +222,7 @@ class Step:
         return (
             self.observation == other.observation
             and self.action == other.action
-            and _same(self.reward, other.reward)
+            and _same(float(self.reward), float(other.reward))
             and _same(dict(self.info), dict(other.info))
         )
 
@@ -244,7 +261,7 @@ class Task:
             object.__setattr__(self, "key", hashlib.blake2b(_utf8(self.text), digest_size=8).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fork:
     """Where a trajectory came from: step `index` of another one.
 
@@ -256,6 +273,11 @@ class Fork:
     index: int
     call: str | None = None
     intervention: Mapping[str, Value] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return _same_fields(self, other) if isinstance(other, Fork) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,8 +292,8 @@ class Spec:
     params: Mapping[str, Value] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return the one canonical JSON text of this recipe; raises TypeError for what is not JSON."""
-        return json.dumps(self.plain(), sort_keys=True, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        """Return the one canonical JSON text of this recipe; raises InvalidSpec for what is not JSON."""
+        return _canonical(self.plain(), ascii_only=False)
 
     def plain(self) -> dict[str, Any]:
         """Return the recipe as dicts, lists and scalars: ``{"name": ..., "params": {...}}``."""
@@ -283,7 +305,7 @@ class Spec:
 
         A ``folder`` says where weights lie, not which they are: it is left out, at any depth.
         """
-        text = json.dumps(_without_folders(self.plain()), sort_keys=True, allow_nan=False, separators=(",", ":"))
+        text = _canonical(_without_folders(self.plain()), ascii_only=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -291,6 +313,13 @@ class Spec:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+def _canonical(plain: dict[str, Any], *, ascii_only: bool) -> str:
+    try:
+        return json.dumps(plain, sort_keys=True, allow_nan=False, separators=(",", ":"), ensure_ascii=ascii_only)
+    except (TypeError, ValueError) as error:
+        raise InvalidSpec(f"the recipe of {plain['name']} is not JSON: {error}") from error
 
 
 def _plain(value: Value) -> Value:
@@ -312,7 +341,7 @@ def _utf8(text: str) -> bytes:
 
 
 def _require_utc(name: str, moment: datetime) -> None:
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         raise InvalidTrajectory(f"{name} has no time zone: {moment!r}; say datetime.now(UTC)")
 
 
@@ -339,20 +368,21 @@ class Trajectory:
     meta: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.id, UUID):
+            raise InvalidTrajectory(f"id is a UUID, not {self.id!r}: say new_id(), and keep others as external_id")
         if not isinstance(self.task, Task):
             raise InvalidTrajectory(f"task is a Task, not {type(self.task).__name__}: say Task({self.task!r})")
         object.__setattr__(self, "steps", tuple(self.steps))
         for step in self.steps:
             _require_step(step)
+        _require_observation(self.last)
         _require_utc("started_at", self.started_at)
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Trajectory):
-            return NotImplemented
-        return all(_same(getattr(self, name), getattr(other, name)) for name in self.__slots__)
+        return _same_fields(self, other) if isinstance(other, Trajectory) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -374,6 +404,7 @@ class Trajectory:
         if self.ending is not None:
             raise InvalidTrajectory(f"trajectory {self.id} ended ({self.ending.status}): no step can follow")
         _require_step(step)
+        _require_observation(result)
         return self._with(steps=(*self.steps, step), last=result)
 
     def end(self, ending: Ending) -> Trajectory:
@@ -387,7 +418,8 @@ class Trajectory:
 
         *action*: observations 0 to t and actions 0 to t, the tool calls of t without what came back, rewards before t.
         *result*: also observation t + 1, the tool outputs, reward and flags of t. *episode*: everything. Neither live
-        sight holds the outcome, nor what the world said (`info`) after step t. Raises IndexError for no such step.
+        sight holds the outcome, the time of the ending, nor what the world said (`info`) after step t. Raises
+        IndexError for no such step.
         """
         if not 0 <= t < len(self.steps):
             raise IndexError(f"step {t} of a trajectory of {len(self.steps)} steps")
@@ -408,7 +440,7 @@ class Trajectory:
         if self.ending is None or not (self.ending.terminated or self.ending.truncated):
             return None
         status: Status = "terminated" if self.ending.terminated else "truncated"
-        return Ending(status, self.ending.terminated, self.ending.truncated, None, self.ending.ended_at)
+        return Ending(status, self.ending.terminated, self.ending.truncated, None, self.started_at)
 
     def _with(self, **changes: Any) -> Trajectory:
         """Copy without checking the earlier steps again."""
@@ -421,8 +453,21 @@ class Trajectory:
 def _require_step(step: Step) -> None:
     if not isinstance(step, Step):
         raise InvalidTrajectory(f"steps are Step objects, not {type(step).__name__}")
+    _require_observation(step.observation)
+    if not isinstance(step.action, Action):
+        raise InvalidTrajectory(
+            f"an action is an Action, not {type(step.action).__name__}: say Action({step.action!r})"
+        )
     if isinstance(step.reward, bool) or not isinstance(step.reward, (int, float)):
         raise InvalidTrajectory(f"a reward is a float, not {type(step.reward).__name__} {step.reward!r}")
+
+
+def _require_observation(seen: Observation) -> None:
+    if not isinstance(seen, Observation):
+        raise InvalidTrajectory(
+            f"what was seen is an Observation, not {type(seen).__name__}: say Observation(text) or "
+            "Observation(native=value)"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -447,10 +492,17 @@ class Scores:
             raise InvalidScores(f"a unit is one of {get_args(Unit)}, not {self.unit!r}")
         if self.sees not in get_args(Sight):
             raise InvalidScores(f"a sight is one of {get_args(Sight)}, not {self.sees!r}")
+        if not isinstance(self.source, Spec):
+            raise InvalidScores(f"a source is a Spec, not {self.source!r}: say Spec(name, params)")
+        object.__setattr__(self, "start", index(self.start))
         if self.start < 0:
             raise InvalidScores(f"scores start at step 0 or later, not at {self.start}")
+        if "score" in self.parts:
+            raise InvalidScores("a part called 'score' would be the values themselves: choose another name")
+        object.__setattr__(self, "values", tuple(self.values))
         object.__setattr__(self, "values", self._numbers("values", self.values))
         object.__setattr__(self, "parts", {k: self._numbers(k, v) for k, v in self.parts.items()})
+        object.__setattr__(self, "notes", tuple(self.notes))
         if len(self.notes) not in (0, len(self.values)):
             raise InvalidScores(f"{len(self.notes)} notes for {len(self.values)} values: give one each, or none")
 
@@ -467,9 +519,7 @@ class Scores:
         return len(self.values)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Scores):
-            return NotImplemented
-        return all(_same(getattr(self, name), getattr(other, name)) for name in self.__slots__)
+        return _same_fields(self, other) if isinstance(other, Scores) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -5,7 +5,7 @@ Plain JSON values stay plain. Everything else becomes an object with one ``$`` k
     float nan, inf, -inf    {"$float": "nan"}           bytes       {"$bytes": "<base64>"}
     tuple                   {"$tuple": [...]}           set         {"$set": [...]}, frozenset {"$frozenset": [...]}
     array                   {"$array": ["<f4", [2, 3], "<base64>"]}, or [...] for up to 32 finite numbers
-    NumPy scalar            {"$scalar": ["<i8", 7]}, or "<base64>"
+    NumPy scalar            {"$scalar": ["<i8", 7]}, or "<base64>"; str_, bytes_ and void as text and bytes
     dict with other keys    {"$dict": [[key, value], ...]}
     str with NUL or surrogates   {"$str": "<base64 of UTF-8, surrogates passed>"}
     anything else           {"$repr": "..."}            not exact: counted as degraded
@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,23 @@ __all__ = ["clean_text", "decode", "encode", "is_clean"]
 _LARGEST_JSON_INT = 2**53
 _DEEPEST = 100
 _MOST_READABLE, _READABLE, _READABLE_BYTES = 32, "biuf", 8
-_BASES: tuple[type[Any], ...] = (str, int, float, bytes, dict, list, tuple, set, frozenset)
-_CONTAINERS: dict[str, type[Any]] = {"$tuple": tuple, "$set": set, "$frozenset": frozenset}
+_BASES: dict[type[Any], Callable[[Any], Value]] = {
+    str: str.__str__,  # str() of an enumeration's member is its name
+    int: int,
+    float: float,
+    bytes: bytes,
+    dict: dict,
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    np.ndarray: np.asarray,
+}
+"""What is left of a subclass when its type is lost."""
+_FLEXIBLE: dict[str, Callable[[Any], Value]] = {"U": str.__str__, "S": bytes, "V": bytes}
+_FLEXIBLE_SCALARS: dict[str, Callable[[Any], Value]] = {"U": np.str_, "S": np.bytes_, "V": np.void}
+"""Scalars of any length: as array elements they would lose their trailing zeros."""
+_SETS: dict[str, type[Any]] = {"$set": set, "$frozenset": frozenset}
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
 
 
@@ -88,7 +104,7 @@ class _Tagger:
             return value if value - value == 0 else {"$float": repr(value)}
         if kind is bytes:
             return {"$bytes": _base64(value)}
-        if kind is np.ndarray or isinstance(value, np.generic):
+        if kind is np.ndarray or issubclass(kind, np.generic):
             return self._numpy(value)
         if kind in (dict, list, tuple, set, frozenset):
             return self._container(value, kind)
@@ -98,7 +114,9 @@ class _Tagger:
         if value.dtype.hasobject or value.dtype.names is not None:
             return self._repr(value)
         if type(value) is not np.ndarray:
-            return {"$scalar": [value.dtype.str, _elements(value)]}
+            plain = _FLEXIBLE.get(value.dtype.kind)
+            elements = self.tag(plain(value)) if plain else _elements(value)
+            return {"$scalar": [value.dtype.str, elements]}
         return {"$array": [value.dtype.str, list(value.shape), _elements(value)]}
 
     def _container(self, value: Any, kind: type) -> Any:
@@ -123,10 +141,10 @@ class _Tagger:
     def _inexact(self, value: Value) -> Any:
         """Keep the content of a subclass (OrderedDict, IntEnum, a masked array), lose its type; else keep its repr."""
         try:
-            for base in _BASES:
-                if isinstance(value, base):
+            for base, plain in _BASES.items():
+                if issubclass(type(value), base):
                     self.lost += 1
-                    return self.tag(base(value))
+                    return self.tag(plain(value))
         except Exception:
             self.lost -= 1
         return self._repr(value)
@@ -167,14 +185,16 @@ def _untag(value: Any) -> Value:
 
 
 def _untag_one(key: str, inner: Any) -> Value:
-    if key in _CONTAINERS:
-        return _CONTAINERS[key](_untag(v) for v in inner)
+    if key == "$tuple":
+        return tuple(_untag(v) for v in inner)
+    if key in _SETS:
+        return _SETS[key](_hashable(_untag(v)) for v in inner)
     if key == "$dict":
-        return {_untag(k): _untag(v) for k, v in inner}
+        return {_hashable(_untag(k)): _untag(v) for k, v in inner}
     if key == "$array":
-        return _array(inner[0], inner[2]).reshape(inner[1])
+        return _array(inner[0], inner[1], inner[2])
     if key == "$scalar":
-        return _array(inner[0], inner[1]).reshape(1)[0]
+        return _scalar(inner[0], inner[1])
     if key == "$str":
         return base64.b64decode(inner).decode("utf-8", "surrogatepass")
     if key == "$int":
@@ -184,7 +204,21 @@ def _untag_one(key: str, inner: Any) -> Value:
     return base64.b64decode(inner) if key == "$bytes" else {key: inner}
 
 
-def _array(dtype: str, data: Any) -> np.ndarray[Any, Any]:
+def _hashable(value: Value) -> Hashable:
+    """Return a key or an element of a set; what stands for an inexact one may not be hashable, its text is."""
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value  # type: ignore[no-any-return]
+
+
+def _scalar(dtype: str, data: Any) -> Any:
+    flexible = _FLEXIBLE_SCALARS.get(np.dtype(dtype).kind)
+    return flexible(_untag(data)) if flexible else _array(dtype, (1,), data)[0]
+
+
+def _array(dtype: str, shape: Any, data: Any) -> np.ndarray[Any, Any]:
     if not isinstance(data, str):
-        return np.array(data, dtype=dtype)
-    return np.frombuffer(base64.b64decode(data), dtype=np.dtype(dtype)).copy()
+        return np.array(data, dtype=dtype).reshape(shape)
+    return np.ndarray(shape, dtype, base64.b64decode(data)).copy()

@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 
 from alembic import context
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from agentprm.store.tables import metadata
+from agentprm.store.url import read_url
 
 config = context.config
 
 
-def _url() -> str:
-    url = context.get_x_argument(as_dictionary=True).get("url") or config.get_main_option("sqlalchemy.url")
-    return url or os.environ.get("AGENTPRM_STORE") or "sqlite:///runs.db"
+def _url() -> URL:
+    url = context.get_x_argument(as_dictionary=True).get("url") or config.get_alembic_option("sqlalchemy.url")
+    return read_url(url or os.environ.get("AGENTPRM_STORE") or "sqlite:///runs.db")
 
 
 def _run(connection: Connection) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 
 import gymnasium as gym
 
-from agentprm.errors import MissingText
+from agentprm.errors import InvalidScores, MissingText
 from agentprm.ops.shape import Shaping, default_shape
 from agentprm.record.outcome import OutcomeRule
 from agentprm.record.recorder import Recorder, StoreForm, TaskForm, live, plain
 from agentprm.spec import as_live_scorer, resolve
 from agentprm.types import Ending, LiveScorer, Observation, Scores, Shape, Spec, Step, Trajectory, Value
 
-__all__ = ["PRMRewardWrapper", "chosen_shape", "shaping_spec"]
+__all__ = ["PRMRewardWrapper", "chosen_shape", "last_score", "shaping_spec"]
 
 _log = logging.getLogger("agentprm.feedback")
 
@@ -80,6 +80,7 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
         self.scorer = as_live_scorer(live(scorer))
         self._shape = chosen_shape(live(shape), self.scorer)
         self._terms = {"gamma": float(gamma), "weight": float(weight), "start": float(start)}
+        self._named_shape = shape
         self._recipe = shaping_spec(shape, self._terms, self.scorer)
         words = {"task": live(task), "render": live(render), "outcome": live(outcome)}
         self.recorder = Recorder(live(store), **words, policy=policy, durability=durability)
@@ -99,14 +100,14 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
         observation, info = self.env.reset(seed=seed, options=options)
         trajectory = self.recorder.begin(self.env, observation, info, seed)
         self._shaping = Shaping(self._shape, **self._terms)
+        self._recipe = shaping_spec(self._named_shape, self._terms, self.scorer)  # it may have learnt meanwhile
         return observation, {**info, "prm": {"trajectory": str(trajectory.id)}}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take a step, score it once, pay for it and record it."""
-        if self.recorder.episode is not None:
-            self.recorder.episode.require_open()
+        self.recorder.require_open()
         observation, reward, terminated, truncated, info = self.env.step(action)
-        step, result = self.recorder.look(action, observation, float(reward), info)
+        step, result = self.recorder.look(action, observation, reward, info)
         scores = self._score(step, result, terminated, truncated)
         value = scores.values[0] if scores else None
         given = self._shaping.pay(step.reward, value, terminated)
@@ -135,8 +136,7 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
         index = len(now) - 1
         try:
             (scores,) = self.scorer([now.seen(index, self.scorer.sees)])
-            value, spec = scores.values[index - scores.start], scores.source
-            return Scores(now.id, spec, scores.unit, (value,), index, sees=scores.sees)
+            return last_score(scores, now)
         except MissingText:
             raise
         except Exception as error:
@@ -146,10 +146,27 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
             return None
 
 
+def last_score(scores: Scores, trajectory: Trajectory) -> Scores:
+    """Return the score of the last step alone; raises InvalidScores when these are not the scores of it."""
+    index = len(trajectory) - 1
+    if scores.trajectory_id != trajectory.id or not scores.start <= index < scores.start + len(scores):
+        raise InvalidScores(
+            f"{scores.source.name} was asked for step {index} of {trajectory.id}, and scored {len(scores)} steps "
+            f"from {scores.start} on of {scores.trajectory_id}"
+        )
+    value = scores.values[index - scores.start]
+    return Scores(trajectory.id, scores.source, scores.unit, (value,), index, sees=scores.sees)
+
+
 def shaping_spec(shape: str | Shape | None, terms: Mapping[str, float], scorer: LiveScorer) -> Spec:
-    """Return the recipe that turns this scorer's scores into payments, as every paid step names it."""
+    """Return the recipe that turns this scorer's scores into payments, as every paid step names it.
+
+    Raises InvalidSpec when it is not JSON: better here than at every step.
+    """
     name = plain(shape) if shape is not None else default_shape(scorer.unit)
-    return Spec("shaping", {"shape": name, **terms, "scorer": scorer.spec})
+    recipe = Spec("shaping", {"shape": name, **terms, "scorer": scorer.spec})
+    recipe.to_json()
+    return recipe
 
 
 def chosen_shape(shape: str | Shape | None, scorer: LiveScorer) -> str | Shape:
@@ -160,6 +177,6 @@ def chosen_shape(shape: str | Shape | None, scorer: LiveScorer) -> str | Shape:
         warnings.warn(
             "shape='difference' also pays for the scorer's opinion of the last state, which a learner can exploit; "
             "'potential' does not",
-            stacklevel=4,
+            stacklevel=3,
         )
     return resolve(shape) if isinstance(shape, str) and ":" in shape else shape

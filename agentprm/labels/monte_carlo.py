@@ -30,9 +30,9 @@ class MonteCarlo:
 
     The estimate of Math-Shepherd (Wang et al. 2023): *soft* gives their mean, *hard* the best of them, which is 1 when
     any succeeded. It costs environment steps, which stand beside each label as the part ``env_steps``, as does the
-    number of completions with an outcome as ``rollouts``. The last step of an episode with a known outcome has nothing
-    left to play: its label is that outcome, and costs nothing. Steps not labelled are None, and so are those of an
-    episode that is still open after its last step.
+    number of completions with an outcome as ``rollouts``. After the last step of an episode that the world ended,
+    nothing is left to play: the label is the outcome, and costs nothing. Steps not chosen are None, as are those whose
+    completions all lack an outcome.
 
     Raises InvalidSpec for fewer than one rollout or labelled step, or an unknown mode.
 
@@ -78,9 +78,7 @@ class MonteCarlo:
 
     def _label(self, trajectory: Trajectory) -> Scores:
         chosen = self._chosen(trajectory)
-        estimates = [
-            self._estimate(trajectory, t) if t in chosen else _Estimate(None) for t in range(len(trajectory))
-        ]
+        estimates = [self._estimate(trajectory, t) if t in chosen else _Estimate(None) for t in range(len(trajectory))]
         values, rollouts, env_steps = zip(*estimates, strict=True) if estimates else ((), (), ())
         parts = {"rollouts": rollouts, "env_steps": env_steps}
         return Scores(trajectory.id, self.spec, self.unit, values, parts=parts, sees=self.sees)
@@ -93,7 +91,7 @@ class MonteCarlo:
         return frozenset(chance.choice(n, self.steps, replace=False).tolist())
 
     def _estimate(self, trajectory: Trajectory, t: int) -> _Estimate:
-        if t + 1 == len(trajectory) and trajectory.ending is not None:
+        if t + 1 == len(trajectory) and _is_over(trajectory):
             return _Estimate(trajectory.outcome, 0, 0)
         completions = self.continue_(trajectory, t, self.rollouts)
         env_steps = sum(len(completion) - t - 1 for completion in completions)
@@ -102,3 +100,8 @@ class MonteCarlo:
             return _Estimate(None, 0, env_steps)
         value = max(outcomes) if self.mode == "hard" else sum(outcomes) / len(outcomes)
         return _Estimate(value, len(outcomes), env_steps)
+
+
+def _is_over(trajectory: Trajectory) -> bool:
+    ending = trajectory.ending
+    return ending is not None and (ending.terminated or ending.truncated or ending.outcome is not None)

@@ -43,4 +43,6 @@ class Outcome:
 
     def _labels(self, trajectory: Trajectory) -> tuple[float | None, ...]:
         n = len(trajectory)
-        return (trajectory.outcome,) * n if not self.last_only else (None,) * (n - 1) + (trajectory.outcome,) * min(n, 1)
+        return (
+            (trajectory.outcome,) * n if not self.last_only else (None,) * (n - 1) + (trajectory.outcome,) * min(n, 1)
+        )

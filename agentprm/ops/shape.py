@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from agentprm.errors import UnitError, UnknownName
+from agentprm.errors import InvalidSpec, UnitError, UnknownName
 from agentprm.types import Shape, Unit
 
 __all__ = ["SHAPES", "Shaping", "add", "default_shape", "difference", "potential", "record", "replace"]
@@ -98,6 +98,9 @@ class Shaping:
     def __init__(self, shape: str | Shape, *, gamma: float = 1.0, weight: float = 1.0, start: float = 0.0) -> None:
         if isinstance(shape, str) and shape not in SHAPES:
             raise UnknownName(f"no shape is called {shape!r}; there are {', '.join(SHAPES)}")
+        for name, term in (("gamma", gamma), ("weight", weight), ("start", start)):
+            if not math.isfinite(term):
+                raise InvalidSpec(f"{name} is a finite number, not {term}: every payment would be lost in it")
         self._shape = SHAPES[shape] if isinstance(shape, str) else shape
         self._gamma, self._weight = gamma, weight
         self.phi = start

@@ -45,6 +45,9 @@ class Episode:
     def __len__(self) -> int:
         return len(self._steps)
 
+    def __bool__(self) -> bool:
+        return True
+
     @property
     def trajectory(self) -> Trajectory:
         """The episode so far."""

@@ -24,7 +24,8 @@ class TrajectoryRecorder(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstr
     the final ``info["outcome"]``, ``["success"]`` or ``["is_success"]``. `policy` names who acts. Recorded are the
     rewards that reach this wrapper. The trajectory's id is in the reset info, as ``info["prm"]["trajectory"]``.
 
-    Raises InvalidTrajectory for a step after the end, StoreError at the first reset for a store that cannot be opened.
+    A copy (deepcopy, pickle) carries no open episode: reset it before its first step. Raises InvalidTrajectory for a
+    step after the end, StoreError at the first reset for a store that cannot be opened.
 
     >>> import gymnasium as gym
     >>> from agentprm import Store
@@ -81,10 +82,9 @@ class TrajectoryRecorder(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstr
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take a step and record it; everything is passed on as it came."""
-        if self.recorder.episode is not None:
-            self.recorder.episode.require_open()
+        self.recorder.require_open()
         observation, reward, terminated, truncated, info = self.env.step(action)
-        step, result = self.recorder.look(action, observation, float(reward), info)
+        step, result = self.recorder.look(action, observation, reward, info)
         self.recorder.take(step, result, terminated, truncated)
         return observation, reward, terminated, truncated, info
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -24,6 +27,7 @@ _log = logging.getLogger("agentprm.record")
 
 class _Store(Protocol):
     def write(self, event: Event, /) -> None: ...
+    def flush(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -32,6 +36,9 @@ StoreForm: TypeAlias = _Store | str | Path | None
 TaskForm: TypeAlias = str | Callable[[Value, Mapping[str, Value]], str | Task] | None
 """The task's text, a function of the first observation and info, or its ``"module:function"``."""
 _TASK_KEYS = ("mission", "goal", "instruction")
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+_LOGIN = re.compile(r"(?<=://)([^:/@]*):[^@]*@")
+_SECRET = re.compile(r"(?<=[?&])((?:ssl)?password)=[^&]*")
 
 
 class Recorder:
@@ -48,8 +55,7 @@ class Recorder:
         durability: str | None = None,
     ) -> None:
         self._form, self._durability, self._policy = store, durability, policy
-        is_reference = isinstance(task, str) and ":" in task and " " not in task
-        self._task: TaskForm = resolve(task) if isinstance(task, str) and is_reference else task
+        self._task: TaskForm = resolve(task) if isinstance(task, str) and _REFERENCE.fullmatch(task) else task
         self._render: Callable[[Value], str] | None = resolve(render) if isinstance(render, str) else render
         self._outcome = outcome_rule(outcome)
         self._store: _Store | None = None
@@ -58,40 +64,48 @@ class Recorder:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:
         """Copy the settings; the open episode stays with the original."""
-        new = object.__new__(type(self))
-        new.__dict__ = {**self.__dict__, "episode": None}
-        if not isinstance(self._form, (str, Path)):
-            return new
-        new._store = None
+        new = memo[id(self)] = object.__new__(type(self))
+        new.__dict__ = {**self.__dict__, "episode": None, "_store": None}
         return new
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the connection and the open episode behind."""
-        keeps = self._form if self._form is None or isinstance(self._form, (str, Path)) else self._store or self._form
-        return {**self.__dict__, "episode": None, "_store": None, "_form": keeps}
+        return {**self.__dict__, "episode": None, "_store": None}
 
     def begin(self, env: gym.Env[Any, Any], native: Value, info: Mapping[str, Value], seed: int | None) -> Trajectory:
         """Open an episode with its first observation; one that is still open ends as incomplete."""
         self.leave()
         first = self.observe(native)
-        meta = {"info": dict(info)} if info else {}
-        name = env.spec.id if env.spec else type(env.unwrapped).__name__
+        said = _said(info)
+        spec = env.unwrapped.spec  # that of a wrapper is computed anew, and warns where it cannot be
+        name = spec.id if spec else type(env.unwrapped).__name__
         trajectory = Trajectory(
-            new_id(), self._task_of(native, info, name), (), first, env=name, policy=self._policy, seed=seed, meta=meta
+            new_id(),
+            self._task_of(native, info, name),
+            (),
+            first,
+            env=name,
+            policy=self._policy,
+            seed=None if seed is None else int(seed),
+            meta={"info": said} if said else {},
         )
         store = self._opened()
-        self.episode = Episode(trajectory, store.write if store else None)
+        self.episode = Episode(trajectory, store.write if store is not None else None)
         return trajectory
 
-    def look(self, action: Value, native: Value, reward: float, info: Mapping[str, Value]) -> tuple[Step, Observation]:
-        """Return the step just taken and what it led to, not recorded yet; raises InvalidTrajectory after the end."""
+    def require_open(self) -> None:
+        """Return if a step may be taken; raises ResetNeeded before a reset, InvalidTrajectory after the end."""
         if self.episode is None:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
         self.episode.require_open()
-        kept = _copied(action)
+
+    def look(self, action: Value, native: Value, reward: Any, info: Mapping[str, Value]) -> tuple[Step, Observation]:
+        """Return the step just taken and what it led to, not recorded yet; raises what `require_open` does."""
+        self.require_open()
+        assert self.episode is not None
+        kept = _copied(action, _deep_copied)
         decision = Action(kept if type(kept) is str else "", native=kept)
-        said = {key: value for key, value in info.items() if key != "prm"}
-        return Step(self.episode.last, decision, float(reward), said), self.observe(native)
+        return Step(self.episode.last, decision, self._number(reward), _said(info)), self.observe(native)
 
     def take(
         self,
@@ -114,7 +128,7 @@ class Recorder:
 
     def observe(self, native: Value) -> Observation:
         """Return an observation as it is now, whatever the environment does with its buffer later."""
-        kept = _copied(native)
+        kept = _copied(native, _deep_copied)
         if self._render is not None:
             return Observation(str(self._render(native)), kept)
         return Observation(kept if type(kept) is str else "", kept)
@@ -131,6 +145,11 @@ class Recorder:
         store, self._store = self._store, None
         if store is not None and store is not self._form:
             store.close()
+        elif store is not None:
+            try:
+                store.flush()
+            except AgentPRMError as error:
+                self._warn("closed before everything was on disk: %s", error)
 
     def _opened(self) -> _Store | None:
         if self._store is None and self._form is not None:
@@ -149,27 +168,57 @@ class Recorder:
             given = info.get("task")
         if given is None and isinstance(native, Mapping):
             given = next((native[key] for key in _TASK_KEYS if key in native), None)
-        return Task(fallback if given is None else describe(given), str(info.get("task_id", "")))
+        key = info.get("task_id")
+        return Task(fallback if given is None else describe(given), "" if key is None else str(key))
 
     def _outcome_of(self, info: Mapping[str, Value], reward: float) -> float | None:
         """Return the outcome; one that cannot be read is logged once and left open: the agent goes on regardless."""
         try:
             return outcome_of(info, reward, self._outcome)
         except Exception as error:
-            if not self._warned:
-                self._warned = True
-                _log.warning("no outcome is recorded: %s", error)
+            self._warn("no outcome is recorded: %s", error)
             return None
 
+    def _number(self, reward: Any) -> float:
+        """Return a reward as a float; one that is none is NaN here, and the agent gets it as it came."""
+        try:
+            return float(reward.item() if isinstance(reward, np.ndarray) else reward)
+        except (TypeError, ValueError, OverflowError) as error:
+            self._warn("a reward that is no number is recorded as NaN: %s", error)
+            return math.nan
 
-def _copied(value: Value) -> Value:
+    def _warn(self, message: str, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning(message, error)
+
+
+def _as_it_is(value: Value) -> Value:
+    return value
+
+
+def _deep_copied(value: Value) -> Value:
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value
+
+
+def _copied(value: Value, unknown: Callable[[Value], Value] = _as_it_is) -> Value:
+    if value is None or isinstance(value, (str, int, float, bytes, np.generic)):
+        return value
     if isinstance(value, np.ndarray):
         return value.copy()
     if type(value) is dict:
-        return {key: _copied(v) for key, v in value.items()}
+        return {key: _copied(v, unknown) for key, v in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_copied(v) for v in value)
-    return value
+        return type(value)(_copied(v, unknown) for v in value)
+    return unknown(value)
+
+
+def _said(info: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what the world said, apart from what another wrapper of ours did."""
+    return {key: _copied(value) for key, value in info.items() if key != "prm"}
 
 
 def plain(value: Any) -> Any:
@@ -201,12 +250,9 @@ def live(value: Any) -> Any:
 
 
 def _masked(value: Any) -> Any:
-    if isinstance(value, str) and "://" in value and "@" in value:
-        head, _, tail = value.rpartition("@")
-        scheme, _, login = head.partition("://")
-        user, colon, _ = login.partition(":")
-        return f"{scheme}://{user}{':***' if colon else ''}@{tail}"
-    return value
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    return _SECRET.sub(r"\1=***", _LOGIN.sub(r"\1:***@", value))
 
 
 def _reference(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import count, islice
+from itertools import count
 from typing import Any
 
 import gymnasium as gym
@@ -45,15 +45,15 @@ def rollout(
     chosen = iter(count(seeds) if isinstance(seeds, int) else seeds)
     played: list[Trajectory] = []
     n_steps = 0
-    with progress_bar("playing", episodes or steps, progress) as advance:
-        for seed in islice(chosen, episodes):
-            played.append(play(policy, recorded, seed))
-            n_steps += len(played[-1])
-            advance(1 if episodes else len(played[-1]), _share(played))
-            if steps is not None and n_steps >= steps:
-                break
-    if episodes is not None and len(played) < episodes:
-        raise InvalidTrajectory(f"{episodes} episodes need as many seeds, and there were {len(played)}")
+    try:
+        with progress_bar("playing", episodes or steps, progress) as advance:
+            while (len(played) < episodes) if episodes is not None else (n_steps < (steps or 0)):
+                played.append(play(policy, recorded, _next(chosen, len(played))))
+                n_steps += len(played[-1])
+                advance(1 if episodes else len(played[-1]), _share(played))
+    finally:
+        if recorded is not env:
+            recorded.recorder.close()
     return played
 
 
@@ -71,6 +71,12 @@ def play(policy: Policy, env: gym.Env[Any, Any], seed: int | None = None) -> Tra
     return trajectory
 
 
+def _next(seeds: Iterator[int], n_played: int) -> int:
+    for seed in seeds:
+        return seed
+    raise InvalidTrajectory(f"every episode needs a seed, and there were only {n_played}: give more, or a first one")
+
+
 def _wrappers(env: gym.Env[Any, Any]) -> Iterator[Any]:
     while isinstance(env, gym.Wrapper):
         yield env
@@ -82,7 +88,7 @@ def _recorder(env: gym.Env[Any, Any]) -> Any:
     return next((wrapper for wrapper in _wrappers(env) if hasattr(type(wrapper), "trajectory")), None)
 
 
-def _recorded(env: gym.Env[Any, Any], store: StoreForm = None) -> gym.Env[Any, Any]:
+def _recorded(env: gym.Env[Any, Any], store: StoreForm = None) -> Any:
     return TrajectoryRecorder(env, store) if _recorder(env) is None else env
 
 

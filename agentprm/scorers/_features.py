@@ -1,6 +1,6 @@
 """Hashed text features of a step: what is asked, what is seen, what was done before, and the action among them.
 
-Words and word pairs, hashed by content alone: the same in every process. Nothing here knows any environment.
+Words and pairs of words, hashed by content alone: the same in every process. Nothing here knows any environment.
 """
 
 from __future__ import annotations
@@ -10,24 +10,26 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentprm.text.describe import action_text, observation_text
-from agentprm.types import Trajectory
+from agentprm.types import Action, Observation, Step, Trajectory
 
-__all__ = ["Context", "Hashes", "context_before", "contexts", "extract"]
+__all__ = ["Context", "Hashes", "History", "contexts", "extract"]
 
 Hashes = NDArray[np.uint64]
 
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 512
 """Of a longer text the first and the last half of this many words are read."""
-_MOST_CROSSED_WORDS = 10
+_MOST_ACTION_WORDS = 10
 """Words of an action that are crossed with what is seen: its name and first arguments."""
-_MOST_CROSSED_GRAMS = 256
+_MOST_GRAMS = 256
+"""Words and pairs of what is seen that an action is crossed with."""
+_MOST_DONE = 16
 
 
 class Context(NamedTuple):
@@ -38,32 +40,17 @@ class Context(NamedTuple):
     action: str
     plan: str
     seen_before: str
-    """The observation before, empty at the first step."""
+    """The observation before; empty at the first step."""
     done: tuple[str, ...]
-    """The two actions before, latest first."""
-    index: int
+    """The latest different actions before, latest first."""
+    time: int
     repeats: int
     """How often the same was done before on the same sight."""
     used: int
     """How often the same was done before at all."""
 
 
-def contexts(trajectory: Trajectory) -> Iterator[Context]:
-    """Yield the context of each step, in order; nothing beyond its action is looked at."""
-    history = _History(trajectory.task.text)
-    for step in trajectory.steps:
-        yield history.take(observation_text(step.observation), action_text(step.action), step.action.plan)
-
-
-def context_before(trajectory: Trajectory) -> _History:
-    """Return what the next action is chosen from: ``.look(seen, action, plan)`` is its context."""
-    history = _History(trajectory.task.text)
-    for step in trajectory.steps:
-        history.take(observation_text(step.observation), action_text(step.action), step.action.plan)
-    return history
-
-
-class _History:
+class History:
     """What was done so far, as far as features remember it."""
 
     __slots__ = ("_counts", "_done", "_index", "_seen_before", "_task")
@@ -71,55 +58,88 @@ class _History:
     def __init__(self, task: str) -> None:
         self._task, self._seen_before, self._index = task, "", 0
         self._done: tuple[str, ...] = ()
-        self._counts: dict[Any, int] = {}
+        self._counts: dict[object, int] = {}
 
-    def look(self, seen: str, action: str, plan: str = "") -> Context:
+    @classmethod
+    def of(cls, trajectory: Trajectory) -> History:
+        """Return the history of all steps of a trajectory: what its next action follows on."""
+        history = cls(trajectory.task.text)
+        for step in trajectory.steps:
+            history.take(step)
+        return history
+
+    def look(self, observation: Observation, action: Action) -> Context:
         """Return the context of an action that is not taken yet."""
-        count = self._counts.get
-        repeats, used = count((seen, action), 0), count(action, 0)
-        return Context(self._task, seen, action, plan, self._seen_before, self._done, self._index, repeats, used)
+        seen, done = observation_text(observation), action_text(action)
+        repeats, used = self._counts.get((seen, done), 0), self._counts.get(done, 0)
+        return Context(self._task, seen, done, action.plan, self._seen_before, self._done, self._index, repeats, used)
 
-    def take(self, seen: str, action: str, plan: str) -> Context:
+    def take(self, step: Step) -> Context:
         """Return the context of an action, and remember that it was taken."""
-        context = self.look(seen, action, plan)
+        context = self.look(step.observation, step.action)
+        seen, action = context.seen, context.action
         self._counts[seen, action] = context.repeats + 1
         self._counts[action] = context.used + 1
         self._seen_before, self._index = seen, self._index + 1
-        self._done = (action, *self._done[:1])
+        self._done = (action, *(a for a in self._done if a != action))[:_MOST_DONE]
         return context
 
 
+def contexts(trajectory: Trajectory) -> Iterator[Context]:
+    """Yield the context of each step, in order; nothing beyond a step's action is looked at."""
+    history = History(trajectory.task.text)
+    for step in trajectory.steps:
+        yield history.take(step)
+
+
 def extract(context: Context) -> tuple[Hashes, Hashes]:
-    """Return the hashes of one step: those of state and action, and those of the two crossed."""
-    task, seen = _text(context.task), _text(context.seen)
-    action = _action(context, task, seen)
-    state = (
-        _salted("task", task.grams),
-        _salted("seen", seen.grams),
-        _salted("before", _text(context.seen_before).words),
-        _flags(("t", min(context.index, 8 + context.index // 8)), ("goal seen", seen.share_of(task))),
+    """Return the hashes of one step: state, action and plan each by itself; and the action crossed with the state."""
+    task, seen, action = _text(context.task), _text(context.seen), _text(context.action)
+    words = _flags(*(("word", word, word in task.known) for word in action.order[:_MOST_ACTION_WORDS]))
+    shape = _shape(context.action, context.task)
+    shape_only = _flags(("shape", shape))
+    follows = _follows(context, action, shape, (action.share_of(task), seen.share_of(action)))
+    state = _state(context.task, context.seen, context.seen_before, context.done, context.time)
+    deep = (state, words, shape_only, follows, _salted("plan", _text(context.plan).grams))
+    grams, known = seen.grams[:_MOST_GRAMS], seen.words[:_MOST_GRAMS]
+    wide = (_crossed(shape_only, grams), _crossed(words, known), words, shape_only, follows)
+    return np.concatenate(deep), np.concatenate(wide)
+
+
+# Candidates for one action differ in nothing of this.
+@lru_cache(maxsize=256)
+def _state(task: str, seen: str, seen_before: str, done: tuple[str, ...], time: int) -> Hashes:
+    shapes = [_shape(action, task) for action in done]
+    flags = _flags(
+        ("time", min(time, 8 + time // 8)),
+        ("task in sight", _text(seen).share_of(_text(task))),
+        *(("done", shape) for shape in shapes),
+        *(("last", i, shape) for i, shape in enumerate(shapes[:2])),
     )
-    crossed = _crossed(action, seen.grams[:_MOST_CROSSED_GRAMS])
-    return np.concatenate((*state, action, _salted("plan", _text(context.plan).grams))), crossed
+    texts = (("task", _text(task).grams), ("seen", _text(seen).grams), ("before", _text(seen_before).words))
+    return np.concatenate((*(_salted(name, hashes) for name, hashes in texts), flags))
 
 
-def _action(context: Context, task: _Text, seen: _Text) -> Hashes:
-    """The words of the action, whether the task or the sight names them, and how it follows on what was done."""
-    text = _text(context.action)
-    known = [f"{w} {w in task.known:d}" for w in text.order[:_MOST_CROSSED_WORDS]]
-    shape = " ".join("*" if w in task.known else w for w in text.order[:_MOST_CROSSED_WORDS])
-    head = text.order[0] if text.order else ""
-    again = (min(context.repeats, 3), min(context.used, 3))
+def _follows(context: Context, action: _Text, shape: str, shares: tuple[int, int]) -> Hashes:
+    """How the action fits the task, and how it follows on what was done."""
+    head = action.order[0] if action.order else ""
+    again, used = min(context.repeats, 3), min(context.used, 3)
+    done = [_shape(earlier, context.task) for earlier in context.done]
     return _flags(
-        *(("word", w) for w in known),
-        ("shape", shape),
-        ("head", head, text.share_of(task), seen.share_of(text)),
-        ("again", again[0]),
-        ("used", again[1]),
-        ("head again", head, *again),
-        *(("after", i, done, shape) for i, done in enumerate(context.done)),
-        *(("head after", i, *done.split()[:1], head) for i, done in enumerate(context.done)),
+        ("fits", head, *shares),
+        ("again", again),
+        ("used", used),
+        ("head again", head, again, used),
+        *(("after", i, earlier, shape) for i, earlier in enumerate(done[:2])),
+        *(("since", earlier, shape) for earlier in done),
     )
+
+
+@lru_cache(maxsize=4096)
+def _shape(action: str, task: str) -> str:
+    """Return the action with the words of the task blotted out: what it does, whichever thing the task is about."""
+    known = _text(task).known
+    return " ".join("*" if word in known else word for word in _text(action).order[:_MOST_ACTION_WORDS])
 
 
 class _Text(NamedTuple):
@@ -127,6 +147,7 @@ class _Text(NamedTuple):
     known: frozenset[str]
     words: Hashes
     grams: Hashes
+    """Words, then pairs of neighbours; each once."""
 
     def share_of(self, other: _Text) -> int:
         """How much of the other text this one names: 0 none, 1 some, 2 half or more, 3 all."""
@@ -136,26 +157,25 @@ class _Text(NamedTuple):
         return 3 if share == 1 else 2 if share >= 0.5 else int(share > 0)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def _text(text: str) -> _Text:
     order = tuple(sys.intern(word) for word in _WORD.findall(text.lower()))
     if len(order) > _MOST_WORDS:
         order = order[: _MOST_WORDS // 2] + order[-_MOST_WORDS // 2 :]
     hashes = np.fromiter(map(_hash, order), np.uint64, len(order))
     words = _distinct(hashes)
-    pairs = _distinct(_mix(hashes[:-1], hashes[1:]))
-    return _Text(order, frozenset(order), words, np.concatenate((words, pairs)))
+    return _Text(order, frozenset(order), words, np.concatenate((words, _distinct(_mixed(hashes[:-1], hashes[1:])))))
 
 
 def _distinct(hashes: Hashes) -> Hashes:
-    """Without repeats, in order of first sight."""
+    """Return them without repeats, in order of first sight."""
     _, first = np.unique(hashes, return_index=True)
     return hashes[np.sort(first)]
 
 
 @lru_cache(maxsize=65536)
 def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _flags(*flags: Sequence[object]) -> Hashes:
@@ -163,15 +183,15 @@ def _flags(*flags: Sequence[object]) -> Hashes:
 
 
 def _salted(name: str, hashes: Hashes) -> Hashes:
-    return _mix(np.full(1, _hash(name), np.uint64), hashes)
+    return _mixed(np.full(1, _hash(name), np.uint64), hashes)
 
 
 def _crossed(left: Hashes, right: Hashes) -> Hashes:
-    return _mix(left[:, None], right[None, :]).ravel()
+    return _mixed(left[:, None], right[None, :]).ravel()
 
 
-def _mix(left: Hashes, right: Hashes) -> Hashes:
-    """Combine hashes, order mattering (the finaliser of Steele et al. 2014, SplitMix)."""
+def _mixed(left: Hashes, right: Hashes) -> Hashes:
+    """Combine hashes, order mattering, by the finaliser of SplitMix (Steele et al. 2014)."""
     mixed = left * np.uint64(0x9E3779B97F4A7C15) ^ right
     mixed ^= mixed >> np.uint64(30)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)

@@ -14,50 +14,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import StaticPool
 
 from agentprm.errors import MissingExtra, NotOurDatabase, StoreError
+from agentprm.store.url import plain_url, read_url
 
-__all__ = ["Database", "close_database", "open_database", "plain_url", "read_url", "unreachable"]
+__all__ = ["Database", "close_database", "open_database", "unreachable"]
 
 _BUSY_S = 30.0
 """How long a writer waits for another process's transaction."""
-
-
-def read_url(form: str | Path | URL) -> URL:
-    """Return the database URL of a path or URL; a masked password (``***``) is taken from ``AGENTPRM_STORE``.
-
-    Raises StoreError for what is neither.
-    """
-    if isinstance(form, URL):
-        return form
-    if isinstance(form, Path) or "://" not in form:
-        return URL.create("sqlite", database=None if str(form) == ":memory:" else str(Path(form).absolute()))
-    try:
-        url = sa.make_url(form)
-    except ArgumentError as error:
-        raise StoreError(f"{form!r} is no database: expected a file path or a URL such as sqlite:///runs.db") from error
-    if url.password == "***":
-        url = _with_password(url)
-    if url.drivername in ("postgresql", "postgres"):
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        url = url.set(database=str(Path(url.database).absolute()))
-    return url
-
-
-def _with_password(url: URL) -> URL:
-    given = os.environ.get("AGENTPRM_STORE")
-    password = sa.make_url(given).password if given else None
-    if password is None:
-        raise StoreError(f"the password of {url} was never recorded: set AGENTPRM_STORE to the whole URL")
-    return url.set(password=password)
-
-
-def plain_url(url: URL) -> str:
-    """Return the URL as it may be recorded: without its password."""
-    return url.render_as_string(hide_password=True)
 
 
 class Database:
@@ -90,31 +56,76 @@ class Database:
                     cursor.execute("BEGIN IMMEDIATE")
                 yield cursor
                 connection.commit()
-            except BaseException:
+            except BaseException as error:
                 with suppress(Exception):
                     connection.rollback()
+                if isinstance(error, Exception) and self.is_away(error):
+                    self._forget_writer()
                 raise
             finally:
-                cursor.close()
+                with suppress(Exception):
+                    cursor.close()
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """Give a connection for reading; rows have to be fetched before it is left."""
+    def connecting(self) -> Iterator[sa.Connection]:
+        """Give a connection; rows have to be fetched before it is left."""
         with self.lock if self.is_memory else nullcontext(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection for reading; raises StoreError for what the database says."""
+        try:
+            with self.connecting() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise unreachable(self, error) from error
+
+    @contextmanager
     def migrating(self) -> Iterator[sa.Connection]:
-        """Give a connection whose transaction keeps every other writer and migration out."""
-        with self.lock, self.engine.connect().execution_options(agentprm_write=True) as connection, connection.begin():
-            if not self.is_sqlite:
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305461197)")
-            yield connection
+        """Give a connection whose transaction keeps every other writer and migration out; raises StoreError."""
+        writing = self.engine.execution_options(agentprm_write=True)
+        try:
+            with self.lock, writing.begin() as connection:
+                if not self.is_sqlite:
+                    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305461197)")
+                yield connection
+        except DBAPIError as error:
+            raise unreachable(self, error) from error
+
+    def is_away(self, error: Exception) -> bool:
+        """Tell whether an error is the database's doing, and may pass, rather than that of the rows."""
+        driver = self.dialect.loaded_dbapi
+        passing = [driver.OperationalError, driver.InternalError, sa.exc.SQLAlchemyError]
+        if not self.is_sqlite:
+            passing.append(driver.InterfaceError)
+        return isinstance(error, tuple(passing)) or type(error) is driver.DatabaseError
+
+    def enter_wal(self, tries: int = 60) -> None:
+        """Let readers and the writer of a SQLite file not wait for each other; the file remembers it."""
+        # Switching a brand-new file to WAL ignores the busy timeout: about 1 % of openings fail when several race.
+        for attempt in range(tries):
+            try:
+                with self.engine.connect() as connection:
+                    driver: Any = connection.connection.driver_connection
+                    driver.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or attempt == tries - 1:
+                    raise unreachable(self, error) from error
+                time.sleep(0.05)
 
     def _connection(self) -> Any:
         if self._writer is None:
             self._writer = self.engine.raw_connection()
         return self._writer
+
+    def _forget_writer(self) -> None:
+        """Let the next transaction connect anew; what is in memory would be gone with its connection."""
+        if not self.is_memory and self._writer is not None:
+            writer, self._writer = self._writer, None
+            with suppress(Exception):
+                writer.invalidate()
 
     def dispose(self) -> None:
         """Close every connection of this process."""
@@ -126,6 +137,7 @@ class Database:
 
     def abandon(self) -> None:
         """Forget the parent's connections, in a child after fork, without touching them."""
+        _inherited.append(self._writer)
         self._writer, self.lock = None, threading.RLock()
         self.engine.dispose(close=False)
 
@@ -149,23 +161,10 @@ def _engine(url: URL, is_memory: bool) -> sa.Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    """Leave transactions to us; a reader never waits for the writer, and kill -9 loses nothing that was committed."""
+    """Leave transactions to us; in a file in WAL mode, kill -9 loses nothing that was committed."""
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=NORMAL")
-    _enter_wal(connection)
-
-
-def _enter_wal(connection: sqlite3.Connection, tries: int = 60) -> None:
-    # Switching a brand-new file to WAL ignores the busy timeout: about 1 % of openings fail when several race.
-    for attempt in range(tries):
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or attempt == tries - 1:
-                raise
-            time.sleep(0.05)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
@@ -176,6 +175,8 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 _open: dict[URL, Database] = {}
 _open_lock = threading.Lock()
+_inherited: list[Any] = []
+"""A parent's connections: whoever closes one in a child ends the parent's transaction."""
 
 
 def open_database(form: str | Path | URL, *, create: bool = True) -> Database:
@@ -218,14 +219,16 @@ def _check_reachable(database: Database, create: bool) -> None:
         raise unreachable(database, error) from error
 
 
-def unreachable(database: Database, error: DBAPIError) -> StoreError:
+def unreachable(database: Database, error: Exception) -> StoreError:
     """Return the error that says in one line why a database cannot be used, and the way out."""
-    where, why = database.url.database if database.is_sqlite else plain_url(database.url), str(error.orig).strip()
+    where = database.url.database if database.is_sqlite else plain_url(database.url)
+    error = error.orig if isinstance(error, DBAPIError) and isinstance(error.orig, Exception) else error
+    why = str(error).strip()
     if "not a database" in why:
         return NotOurDatabase(f"{where} is no SQLite database: choose another file for the store")
     if "readonly" in why or "unable to open" in why:
         return StoreError(f"cannot write to {where} ({why}): choose a folder that you may write to")
-    return StoreError(f"cannot reach {where}: {why.splitlines()[0] if why else type(error.orig).__name__}")
+    return StoreError(f"cannot use {where}: {why.splitlines()[0] if why else type(error).__name__}")
 
 
 def _after_fork() -> None:

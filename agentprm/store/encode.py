@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,7 +16,8 @@ __all__ = ["Encoder", "Noun", "Rows", "microseconds"]
 
 SAME_AS_TEXT = '{"$text":true}'
 """Stands in a native column for a string that the text column holds already."""
-_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+"""What an integer column takes."""
 
 
 class Noun(NamedTuple):
@@ -39,11 +41,17 @@ class Rows:
         self.ended: list[tuple[Any, ...]] = []
         self.n_steps = 0
 
-    def __bool__(self) -> bool:
-        return bool(self.ended) or any(self.tables.values())
-
     def __len__(self) -> int:
-        return len(self.ended) + sum(map(len, self.tables.values()))
+        return sum(self.sizes())
+
+    def sizes(self) -> tuple[int, ...]:
+        """Return how many rows wait in each table."""
+        return (len(self.ended), *map(len, self.tables.values()))
+
+    def shrink(self, sizes: tuple[int, ...]) -> None:
+        """Take back every row that came after `sizes` were taken."""
+        for rows, size in zip((self.ended, *self.tables.values()), sizes, strict=True):
+            del rows[size:]
 
     def extend(self, other: Rows) -> None:
         """Add another batch behind this one."""
@@ -63,7 +71,9 @@ class Rows:
         for row in self.ended:
             parts.setdefault(row[-1], Rows()).ended.append(row)
         for part in parts.values():
-            part.nouns, part.tables["blob"] = self.nouns, self.tables["blob"]
+            named = {cell for rows in part.tables.values() for row in rows for cell in row if isinstance(cell, Noun)}
+            part.nouns = {noun: row for noun, row in self.nouns.items() if noun in named}
+            part.tables["blob"] = self.tables["blob"]
             part.n_steps = len(part.tables["step"])
         return parts
 
@@ -106,38 +116,38 @@ class Encoder:
         scorer = self._scorer(scores, rows)
         key = self._key(scores.trajectory_id)
         for name, series in (("score", scores.values), *scores.parts.items()):
-            part = self._noun(rows, "part", name)
+            part = self._noun(rows, "part", values.clean_text(name))
             rows.tables["score"] += [(scorer, key, scores.start + i, part, value) for i, value in enumerate(series)]
         for i, note in enumerate(scores.notes):
             if note is not None:
+                self.degraded += not values.is_clean(note)
                 rows.tables["score_note"].append((scorer, key, scores.start + i, values.clean_text(note)))
 
-    def outcome(self, trajectory_id: UUID, source: str, value: float, at: datetime, rows: Rows) -> None:
+    def outcome(self, trajectory_id: UUID, source: str, value: float, at: int, rows: Rows) -> None:
         """Add the row of one opinion on how an episode went."""
-        rows.tables["outcome"].append((self._key(trajectory_id), source, microseconds(at), value))
+        rows.tables["outcome"].append((self._key(trajectory_id), values.clean_text(source), at, value))
 
     def _began(self, t: Trajectory, first: Observation, rows: Rows) -> None:
         key, parent = self._key(t.id), t.parent
-        meta = dict(t.meta)
+        odd: dict[str, Any] = {}
         seed = None if t.seed is None else int(t.seed)
-        if seed is not None and not _SMALLEST <= seed <= _LARGEST:
-            meta["$seed"], seed = seed, None
+        if seed is not None and not SMALLEST <= seed <= LARGEST:
+            odd["seed"], seed = seed, None
         rows.tables["trajectory"].append((
             key,
-            self._noun(rows, "task", values.clean_text(t.task.key), values.clean_text(t.task.text)),
-            None if t.env is None else self._noun(rows, "env", t.env),
-            None if t.policy is None else self._noun(rows, "policy", t.policy),
-            None if t.external_id is None else values.clean_text(t.external_id),
+            self._noun(rows, "task", _clean("task_key", t.task.key, odd), _clean("task", t.task.text, odd)),
+            None if t.env is None else self._noun(rows, "env", _clean("env", t.env, odd)),
+            None if t.policy is None else self._noun(rows, "policy", _clean("policy", t.policy, odd)),
+            None if t.external_id is None else _clean("external_id", t.external_id, odd),
             seed,
-            None if t.group is None else values.clean_text(t.group),
+            None if t.group is None else _clean("group", t.group, odd),
             None if parent is None else self._key(parent.trajectory_id),
-            None if parent is None else parent.index,
-            None if parent is None else parent.call,
+            None if parent is None else int(parent.index),
+            None if parent is None or parent.call is None else _clean("call", parent.call, odd),
             None if parent is None or not parent.intervention else self._value(dict(parent.intervention)),
             microseconds(t.started_at),
-            self._value(meta) if meta else None,
+            self._value(dict(t.meta)) if t.meta else None,
         ))  # fmt: skip
-        odd: dict[str, Any] = {}
         result = self._observation(first, odd, rows)
         rows.tables["content"].append((key, -1, None, None, None, None, *result, self._odd(odd)))
 
@@ -150,11 +160,11 @@ class Encoder:
         info = self._value(dict(step.info)) if step.info else None
         result = self._observation(event.result, odd, rows)
         rewards = _real("reward", step.reward, odd), _real("given", event.given_reward, odd)
+        for position, call in enumerate(action.tool_calls):
+            self._tool_call(key, event.index, position, call, odd, rows)
         rows.tables["content"].append((key, event.index, text, plan, native, info, *result, self._odd(odd)))
         shaping = event.shaping and self._shaping(event.shaping, rows)
         rows.tables["step"].append((key, event.index, action.kind, *rewards, shaping))
-        for position, call in enumerate(action.tool_calls):
-            self._tool_call(key, event.index, position, call, rows)
         for scores in event.scores:
             self.scores(scores, rows)
         rows.n_steps += 1
@@ -166,19 +176,19 @@ class Encoder:
         if ending.outcome is not None:
             rows.tables["outcome"].append((key, "env", at, float(ending.outcome)))
 
-    def _tool_call(self, key: Any, idx: int, position: int, call: ToolCall, rows: Rows) -> None:
+    def _tool_call(self, key: Any, idx: int, position: int, call: ToolCall, odd: dict[str, Any], rows: Rows) -> None:
         is_text = type(call.output) is str and values.is_clean(call.output)
         rows.tables["tool_call"].append((
             key,
             idx,
             position,
-            self._noun(rows, "tool", values.clean_text(call.name)),
-            None if call.id is None else values.clean_text(call.id),
+            self._noun(rows, "tool", _clean(f"tool {position}", call.name, odd)),
+            None if call.id is None else _clean(f"call {position}", call.id, odd),
             self._value(call.arguments),
             call.output if is_text else None,
             None if is_text or call.output is None else self._value(call.output),
             call.status,
-            call.attempts,
+            int(call.attempts),
         ))  # fmt: skip
 
     def _observation(self, observation: Observation, odd: dict[str, Any], rows: Rows) -> tuple[Any, ...]:
@@ -191,8 +201,9 @@ class Encoder:
         return text, native, images, state
 
     def _image(self, image: Image, rows: Rows) -> str:
-        name = hashlib.blake2b(image.media_type.encode() + b"\n" + image.data, digest_size=16).hexdigest()
-        rows.tables["blob"].append((name, image.media_type, image.data))
+        media_type = values.clean_text(image.media_type)
+        name = hashlib.blake2b(media_type.encode() + b"\n" + image.data, digest_size=16).hexdigest()
+        rows.tables["blob"].append((name, media_type, image.data))
         return name
 
     def _native(self, native: Any, text: str | None) -> str | None:
@@ -227,7 +238,9 @@ class Encoder:
         noun = Noun("scorer", (self._digest(spec),))
         if noun not in rows.nouns:
             named = [_text_or_none(spec.params.get(name)) for name in ("weights", "template", "tokenizer")]
-            rows.nouns[noun] = (*noun.key, spec.name, scores.unit, scores.sees, spec.to_json(), *named)
+            rows.nouns[noun] = (
+                *noun.key, values.clean_text(spec.name), scores.unit, scores.sees, _recipe(spec), *named
+            )  # fmt: skip
         return noun
 
     def _shaping(self, spec: Spec, rows: Rows) -> Noun:
@@ -235,18 +248,26 @@ class Encoder:
         if noun not in rows.nouns:
             scorer = spec.params.get("scorer")
             digest = self._digest(scorer) if isinstance(scorer, Spec) else None
-            rows.nouns[noun] = (*noun.key, spec.to_json(), digest)
+            rows.nouns[noun] = (*noun.key, _recipe(spec), digest)
         return noun
 
 
 def _text_or_none(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else values.clean_text(str(value))
+
+
+def _recipe(spec: Spec) -> str:
+    """Return a recipe as JSON that every database takes."""
+    text = spec.to_json()
+    return text if values.is_clean(text) else json.dumps(json.loads(text))
 
 
 def _text(name: str, text: str, odd: dict[str, Any]) -> str | None:
+    return _clean(name, text, odd) if text else None
+
+
+def _clean(name: str, text: str, odd: dict[str, Any]) -> str:
     """Return text as a column takes it; what a column would refuse is kept exactly in `odd`."""
-    if not text:
-        return None
     clean = values.clean_text(text)
     if clean is not text:
         odd[name] = text
@@ -256,6 +277,6 @@ def _text(name: str, text: str, odd: dict[str, Any]) -> str | None:
 def _real(name: str, number: float | None, odd: dict[str, Any]) -> float | None:
     """Return a number as a column takes it; NaN, which SQLite makes NULL, is kept in `odd`."""
     if number is None or number - number == 0:
-        return number
-    odd[name] = number
+        return None if number is None else float(number)
+    odd[name] = float(number)
     return None

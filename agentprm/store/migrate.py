@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase
-from agentprm.store.database import Database, plain_url, unreachable
+from agentprm.store.database import Database
+from agentprm.store.url import plain_url
 
 __all__ = ["HEAD", "check", "current", "ensure", "upgrade"]
 
@@ -28,11 +28,8 @@ def current(database: Database) -> str | None:
 
     Raises NotOurDatabase when it holds tables of something else.
     """
-    try:
-        with database.reading() as connection:
-            return _current(connection)
-    except DBAPIError as error:
-        raise unreachable(database, error) from error
+    with database.reading() as connection:
+        return _current(connection)
 
 
 def _current(connection: sa.Connection) -> str | None:
@@ -40,7 +37,7 @@ def _current(connection: sa.Connection) -> str | None:
     if not found:
         return None
     ours = {"alembic_version", "trajectory", "step", "score"}
-    if not ours <= found:
+    if not ours <= found and found != {"alembic_version"}:  # that alone is left of a downgrade to the base
         where = plain_url(connection.engine.url)
         raise NotOurDatabase(
             f"{where} is no agentprm store: it holds {', '.join(sorted(found)[:5])} and lacks "
@@ -55,9 +52,11 @@ def ensure(database: Database, *, allow: bool = True) -> None:
     Raises OutdatedDatabase when it is behind and `allow` is False, NewerDatabase when a newer agentprm wrote it.
     """
     revision = current(database)
+    _refuse_newer(database, revision)
+    if database.is_sqlite and not database.is_memory:
+        database.enter_wal()
     if revision == HEAD:
         return
-    _refuse_newer(database, revision)
     if revision is not None and not allow:
         raise OutdatedDatabase(
             f"{plain_url(database.url)} is at revision {revision}, this version needs {HEAD}: run "
@@ -70,14 +69,11 @@ def upgrade(database: Database, revision: str = "head") -> None:
     """Run the migrations up to `revision`, in one transaction under a lock."""
     from alembic import command
 
-    try:
-        with database.migrating() as connection:
-            _refuse_newer(database, _current(connection))
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-    except DBAPIError as error:
-        raise unreachable(database, error) from error
+    with database.migrating() as connection:
+        _refuse_newer(database, _current(connection))
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
 
 def check(database: Database) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,14 +15,15 @@ from agentprm import values
 from agentprm.errors import InvalidSpec, NoSuchTrajectory
 from agentprm.store import tables as t
 from agentprm.store.database import Database
-from agentprm.store.encode import SAME_AS_TEXT, microseconds
+from agentprm.store.encode import SAME_AS_TEXT
+from agentprm.store.filters import chunks, find, latest_outcome, several
 from agentprm.types import Action, Ending, Fork, Image, Observation, Scores, Spec, Step, Task, ToolCall, Trajectory
 
-__all__ = ["Rewards", "latest_outcome", "matching", "read_rewards", "read_scores", "read_trajectories"]
+__all__ = ["Rewards", "latest_outcome", "read_rewards", "read_scores", "read_trajectories"]
 
 _CHUNK = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_START, _LAST = -1, 0
+_START = -1
 
 
 class Rewards(NamedTuple):
@@ -39,63 +41,9 @@ def _moment(stamp: int) -> datetime:
     return _EPOCH + timedelta(microseconds=stamp)
 
 
-def latest_outcome() -> sa.ScalarSelect[Any]:
-    """Return, as SQL, the last opinion on how a trajectory went."""
-    rows = sa.select(t.outcome.c.value).where(t.outcome.c.trajectory_id == t.trajectory.c.id)
-    return rows.order_by(t.outcome.c.at.desc()).limit(1).correlate(t.trajectory).scalar_subquery()
-
-
-def _among(column: sa.Column[Any], wanted: Any) -> sa.ColumnElement[bool]:
-    if isinstance(wanted, (str, UUID)) or not isinstance(wanted, Iterable):
-        return column == wanted
-    return column.in_(list(wanted))
-
-
-def matching(**filters: Any) -> sa.Select[Any]:
-    """Return, as SQL, the ids of the trajectories that match, oldest first; see `Store.trajectories`."""
-    joined = t.trajectory.join(t.task).outerjoin(t.env).outerjoin(t.policy)
-    query = sa.select(t.trajectory.c.id).select_from(joined)
-    columns = {
-        "id": t.trajectory.c.id,
-        "external_id": t.trajectory.c.external_id,
-        "task": t.task.c.key,
-        "policy": t.policy.c.name,
-        "env": t.env.c.name,
-        "group": t.trajectory.c.group_key,
-        "status": t.trajectory.c.status,
-        "parent": t.trajectory.c.parent_id,
-        "seed": t.trajectory.c.seed,
-    }
-    for name, column in columns.items():
-        if filters.get(name) is not None:
-            query = query.where(_among(column, filters[name]))
-    query = _where_rest(query, filters)
-    return query.order_by(t.trajectory.c.started_at, t.trajectory.c.id).limit(filters.get("limit"))
-
-
-def _where_rest(query: sa.Select[Any], filters: dict[str, Any]) -> sa.Select[Any]:
-    if filters.get("since") is not None:
-        query = query.where(t.trajectory.c.started_at >= microseconds(filters["since"]))
-    if filters.get("until") is not None:
-        query = query.where(t.trajectory.c.started_at < microseconds(filters["until"]))
-    if filters.get("ended") is not None:
-        ended = t.trajectory.c.status.is_not(None)
-        query = query.where(ended if filters["ended"] else ~ended)
-    if filters.get("outcome") is not None:
-        low, high = filters["outcome"]
-        query = query.where(latest_outcome().between(low, high))
-    if filters.get("without") is not None:
-        scored = sa.select(t.score.c.trajectory_id).join(t.scorer)
-        query = query.where(t.trajectory.c.id.not_in(scored.where(t.scorer.c.digest == filters["without"].digest)))
-    return query
-
-
-def read_trajectories(database: Database, query: sa.Select[Any]) -> Iterator[Trajectory]:
-    """Yield the trajectories whose ids `query` gives, in its order, a few hundred at a time."""
-    with database.reading() as connection:
-        ids = [row[0] for row in connection.execute(query)]
-    for first in range(0, len(ids), _CHUNK):
-        chunk = ids[first : first + _CHUNK]
+def read_trajectories(database: Database, **filters: Any) -> Iterator[Trajectory]:
+    """Yield the trajectories that match, oldest first, a few hundred at a time; see `Store.trajectories`."""
+    for chunk in chunks(find(database, **filters), _CHUNK):
         with database.reading() as connection:
             found = _Chunk(connection, chunk)
         yield from (found.trajectory(i) for i in chunk if i in found.heads)
@@ -118,32 +66,34 @@ class _Chunk:
     def trajectory(self, key: UUID) -> Trajectory:
         head = self.heads[key]
         contents = {row.idx: row for row in self.contents.get(key, ())}
-        observation, steps = self._observation(contents.get(_START)), []
+        first = contents.get(_START)
+        exact = _odd(first)
+        observation, steps = self._observation(first, exact), []
         for row in self.steps.get(key, ()):
             content = contents[row.idx]
-            odd = values.decode(content.odd) if content.odd else {}
+            odd = _odd(content)
             info = values.decode(content.info) if content.info else {}
             reward = odd.get("reward", row.env_reward)
             steps.append(Step(observation, self._action(key, content, odd), reward, info))
-            observation = self._observation(content)
-        meta = values.decode(head.meta) if head.meta else {}
-        seed = meta.pop("$seed", head.seed)
+            observation = self._observation(content, odd)
+        task = Task(exact.get("task", head.task_text), exact.get("task_key", head.task))
+        named = {name: exact.get(name, getattr(head, name)) for name in ("external_id", "env", "policy", "seed")}
         return Trajectory(
-            key, Task(head.task_text, head.task), tuple(steps), observation, _ending(head), head.external_id, head.env,
-            head.policy, seed, head.group_key, _fork(head), _moment(head.started_at), meta,
+            key, task, tuple(steps), observation, _ending(head), **named, group=exact.get("group", head.group_key),
+            parent=_fork(head, exact), started_at=_moment(head.started_at),
+            meta=values.decode(head.meta) if head.meta else {},
         )  # fmt: skip
 
-    def _observation(self, row: Any) -> Observation:
+    def _observation(self, row: Any, odd: dict[str, Any]) -> Observation:
         if row is None:
             return Observation()
-        odd = values.decode(row.odd) if row.odd else {}
         images = tuple(self.images[name] for name in (row.result_images or "").split(",") if name)
         return Observation(
             odd.get("result", row.result_text or ""), _native(row.result_native, row.result_text), images
         )
 
     def _action(self, key: UUID, row: Any, odd: dict[str, Any]) -> Action:
-        calls = tuple(map(_call, self.calls.get((key, row.idx), ())))
+        calls = tuple(_call(call, odd) for call in self.calls.get((key, row.idx), ()))
         text, plan = odd.get("action", row.action_text or ""), odd.get("plan", row.plan or "")
         return Action(text, plan, calls, _native(row.action_native, row.action_text))
 
@@ -177,9 +127,15 @@ def _native(encoded: str | None, text: str | None) -> Any:
     return text if encoded == SAME_AS_TEXT else values.decode(encoded)
 
 
-def _call(row: Any) -> ToolCall:
+def _odd(row: Any) -> dict[str, Any]:
+    """Return the exact form of what no column would take."""
+    return values.decode(row.odd) if row is not None and row.odd else {}
+
+
+def _call(row: Any, odd: dict[str, Any]) -> ToolCall:
     output = row.output_text if row.output_native is None else values.decode(row.output_native)
-    return ToolCall(row.name, values.decode(row.arguments), row.call_id, output, row.status, row.attempts)
+    name, given = odd.get(f"tool {row.position}", row.name), odd.get(f"call {row.position}", row.call_id)
+    return ToolCall(name, values.decode(row.arguments), given, output, row.status, row.attempts)
 
 
 def _ending(head: Any) -> Ending | None:
@@ -189,32 +145,36 @@ def _ending(head: Any) -> Ending | None:
     return Ending(head.status, bool(head.terminated), bool(head.truncated), head.outcome, ended_at)
 
 
-def _fork(head: Any) -> Fork | None:
+def _fork(head: Any, exact: dict[str, Any]) -> Fork | None:
     if head.parent_id is None:
         return None
-    return Fork(head.parent_id, head.fork_index, head.fork_call, values.decode(head.fork) if head.fork else {})
+    intervention = values.decode(head.fork) if head.fork else {}
+    return Fork(head.parent_id, head.fork_index, exact.get("call", head.fork_call), intervention)
 
 
 def spec_from_json(text: str) -> Spec:
     """Return the spec that ``Spec.to_json`` wrote."""
-    plain = values.decode(text)
+    plain = json.loads(text)
     if not isinstance(plain, dict) or "name" not in plain:
         raise InvalidSpec(f"the store holds no scorer's recipe here: {text!r}")
     return Spec(plain["name"], plain.get("params", {}))
 
 
-def read_scores(database: Database, wanted: Sequence[sa.ColumnElement[bool]]) -> Iterator[Scores]:
-    """Yield one `Scores` per scorer version and trajectory, in the order of the key."""
+def read_scores(database: Database, ids: Any, wanted: Sequence[sa.ColumnElement[bool]]) -> Iterator[Scores]:
+    """Yield one `Scores` per scorer version and trajectory, in that order; of all trajectories if `ids` is None."""
     head = sa.select(t.score.c.scorer_id, t.score.c.trajectory_id).join(t.scorer).where(*wanted).distinct()
+    pairs: list[Any] = []
     with database.reading() as connection:
-        pairs = connection.execute(head.order_by(t.score.c.scorer_id, t.score.c.trajectory_id)).all()
+        for chunk in [None] if ids is None else chunks(several(ids)):
+            query = head if chunk is None else head.where(t.score.c.trajectory_id.in_(chunk))
+            pairs += [tuple(row) for row in connection.execute(query)]
         scorers = {row.id: row for row in connection.execute(sa.select(t.scorer))}
-    for first in range(0, len(pairs), _CHUNK):
-        chunk = pairs[first : first + _CHUNK]
+    for chunk in chunks(sorted(set(pairs)), _CHUNK):
         with database.reading() as connection:
             rows, notes = _score_rows(connection, chunk)
         for pair in chunk:
-            yield _scores(scorers[pair[0]], pair[1], rows[tuple(pair)], notes[tuple(pair)])
+            if rows[pair]:
+                yield _scores(scorers[pair[0]], pair[1], rows[pair], notes[pair])
 
 
 def _score_rows(connection: sa.Connection, pairs: Sequence[Any]) -> tuple[Any, Any]:
@@ -255,14 +215,20 @@ def read_rewards(database: Database, key: UUID, scorer: Spec | None) -> Rewards:
         .correlate(t.step)
         .scalar_subquery()
     )
-    given = sa.func.coalesce(t.step.c.given_reward, t.step.c.env_reward)
-    query = sa.select(t.step.c.env_reward, value, given).where(t.step.c.trajectory_id == key).order_by(t.step.c.idx)
+    same = (t.content.c.trajectory_id == t.step.c.trajectory_id) & (t.content.c.idx == t.step.c.idx)
+    columns = (t.step.c.env_reward, value.label("score"), t.step.c.given_reward, t.content.c.odd)
+    query = sa.select(*columns).select_from(t.step.join(t.content, same)).where(t.step.c.trajectory_id == key)
     with database.reading() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(query.order_by(t.step.c.idx)).all()
         if not rows and connection.execute(sa.select(t.trajectory.c.id).filter_by(id=key)).first() is None:
             raise NoSuchTrajectory(f"the store holds no trajectory {key}")
-    env, score, paid = zip(*rows, strict=True) if rows else ((), (), ())
-    return Rewards(env, score, paid)
+    env, given = [], []
+    for row in rows:
+        odd = _odd(row)
+        env.append(odd.get("reward", row.env_reward))
+        paid = odd.get("given", row.given_reward)
+        given.append(env[-1] if paid is None else paid)
+    return Rewards(tuple(env), tuple(row.score for row in rows), tuple(given))
 
 
 def _paid_by() -> sa.ScalarSelect[Any]:

@@ -12,16 +12,19 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from agentprm.errors import InvalidTrajectory, NoSuchTrajectory, StoreClosed, StoreError
 from agentprm.store import migrate, reader, tables
-from agentprm.store.admission import admitted, chunks
-from agentprm.store.database import close_database, open_database, plain_url, unreachable
-from agentprm.store.encode import Rows
+from agentprm.store.admission import admitted
+from agentprm.store.database import close_database, open_database
+from agentprm.store.encode import Rows, microseconds
+from agentprm.store.filters import chunks
+from agentprm.store.forget import forget
 from agentprm.store.reader import Rewards
+from agentprm.store.url import plain_url
 from agentprm.store.writer import Durability, Writer
 from agentprm.types import Event, Scores, Spec, Trajectory, utc_now
+from agentprm.values import clean_text
 
 __all__ = ["Store"]
 
@@ -59,6 +62,7 @@ class Store:
             raise
         self._closed = False
         _stores.add(self)
+        _writers.add(self._writer)
 
     def _prepare(self, allow: bool) -> None:
         migrate.ensure(self._database, allow=allow)
@@ -90,17 +94,14 @@ class Store:
     def add(self, items: Trajectory | Scores | Iterable[Trajectory | Scores]) -> int:
         """Store trajectories and scores, all or none; return how many were new.
 
-        What is there already, and equal, is left as it is. Raises InvalidTrajectory for another trajectory under a
-        known id or a value without an exact form, NoSuchTrajectory and InvalidScores for scores that fit no stored
-        trajectory.
+        What is there already is left as it is; a trajectory that was stored running gets its ending. Raises
+        InvalidTrajectory for another trajectory under a known id or a value without an exact form, NoSuchTrajectory
+        and InvalidScores for scores that fit no stored trajectory, or not their recipe's earlier unit and sight.
         """
         items = [items] if isinstance(items, (Trajectory, Scores)) else list(items)
         self._usable().flush()
         rows, n_new = admitted(self._database, items)
-        try:
-            self._writer.add(rows)
-        except DBAPIError as error:
-            raise unreachable(self._database, error) from error
+        self._writer.add(rows)
         return n_new
 
     def trajectories(
@@ -129,7 +130,7 @@ class Store:
         """
         filters = {name: value for name, value in locals().items() if name != "self"}
         self._usable().flush()
-        return reader.read_trajectories(self._database, reader.matching(**filters))
+        return reader.read_trajectories(self._database, **filters)
 
     def scores(
         self,
@@ -141,16 +142,13 @@ class Store:
         """Yield scores, one `Scores` per scorer version and trajectory; `source` is a spec or a scorer's name."""
         self._usable().flush()
         wanted: list[sa.ColumnElement[bool]] = []
-        if trajectory is not None:
-            ids = [trajectory] if isinstance(trajectory, UUID) else list(trajectory)
-            wanted.append(tables.score.c.trajectory_id.in_(ids))
         if isinstance(source, Spec):
             wanted.append(tables.scorer.c.digest == source.digest)
         elif source is not None:
             wanted.append(tables.scorer.c.name == source)
         if unit is not None:
             wanted.append(tables.scorer.c.unit == unit)
-        return reader.read_scores(self._database, wanted)
+        return reader.read_scores(self._database, trajectory, wanted)
 
     def rewards(self, id: UUID, scorer: Spec | None = None) -> Rewards:
         """Return the three rewards of a trajectory side by side: what the world, the model and the learner's pay said.
@@ -171,30 +169,26 @@ class Store:
             raise InvalidTrajectory(f"an outcome lies in [0, 1], not at {value!r}")
         if (id is None) == (external_id is None):
             raise InvalidTrajectory("say which trajectory: give either id= or external_id=")
-        column = tables.trajectory.c.id if external_id is None else tables.trajectory.c.external_id
+        given, opinion = tables.trajectory.c, tables.outcome.c
+        which = given.id == id if external_id is None else given.external_id == clean_text(external_id)
+        latest = sa.select(sa.func.max(opinion.at)).where(opinion.trajectory_id == given.id).scalar_subquery()
         self._usable().flush()
-        found = self._rows(sa.select(tables.trajectory.c.id).where(column == (id or external_id)))
+        with self._database.reading() as connection:
+            found = connection.execute(sa.select(given.id, latest).where(which)).all()
         if not found:
-            raise NoSuchTrajectory(f"the store holds no trajectory with {column.name} {id or external_id}")
-        rows = Rows()
-        for (key,) in found:
-            self._writer.encoder.outcome(key, source, float(value), utc_now(), rows)
+            raise NoSuchTrajectory(f"the store holds no trajectory {id or f'with the external id {external_id!r}'}")
+        rows, now = Rows(), microseconds(utc_now())
+        for key, before in found:
+            # The latest opinion counts, also beside one whose clock was ahead.
+            at = now if before is None else max(now, before + 1)
+            self._writer.encoder.outcome(key, source, float(value), at, rows)
         self._writer.add(rows)
 
     def delete(self, *ids: UUID) -> int:
         """Forget trajectories with all that belongs to them; return how many there were."""
         self._usable().flush()
-        n_gone = 0
         with self._database.migrating() as connection:
-            scorers = [row[0] for row in connection.execute(sa.select(tables.scorer.c.id))]
-            for chunk in chunks(list(ids)):
-                for table in (tables.score, tables.score_note):
-                    for scorer in scorers:
-                        where = (table.c.scorer_id == scorer, table.c.trajectory_id.in_(chunk))
-                        connection.execute(sa.delete(table).where(*where))
-                gone = connection.execute(sa.delete(tables.trajectory).where(tables.trajectory.c.id.in_(chunk)))
-                n_gone += gone.rowcount
-        return n_gone
+            return sum(forget(connection, chunk) for chunk in chunks(ids))
 
     def flush(self) -> None:
         """Return when everything written so far is on disk; raises StoreError when the database refuses."""
@@ -213,11 +207,7 @@ class Store:
         The views ``v_trajectory``, ``v_step``, ``v_tool_call`` and ``v_score`` have names and readable ids.
         """
         self._usable().flush()
-        return self._database.reading()
-
-    def _rows(self, query: sa.Select[Any]) -> list[Any]:
-        with self._database.reading() as connection:
-            return list(connection.execute(query))
+        return self._database.connecting()
 
     def _usable(self) -> Writer:
         if self._closed:
@@ -244,17 +234,21 @@ def _reopen(url: str, durability: Durability) -> Store:
 
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+"""Those with rows waiting outlive a store that nobody closed."""
 
 
 @atexit.register
 def _close_all() -> None:
     for store in list(_stores):
         store.close()
+    for writer in list(_writers):
+        writer.close()
 
 
 def _after_fork() -> None:
-    for store in list(_stores):
-        store._writer.abandon()
+    for writer in list(_writers):
+        writer.abandon()
 
 
 os.register_at_fork(after_in_child=_after_fork)

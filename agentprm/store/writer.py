@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sqlite3
 import threading
 import time
 from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-
-from agentprm.errors import StoreError
-from agentprm.store.database import Database
+from agentprm.errors import StoreClosed, StoreError
+from agentprm.store.database import Database, unreachable
 from agentprm.store.encode import Encoder, Noun, Rows, microseconds
-from agentprm.store.tables import metadata
+from agentprm.store.statements import Statements
 from agentprm.types import Event, Stepped, new_id, utc_now
 
 __all__ = ["Durability", "Writer"]
@@ -30,59 +26,10 @@ _GROUP_STEPS = 1_000
 _GROUP_S = 0.05
 _MOST_WAITING = 100_000
 """Rows kept in memory while the database refuses them."""
-_COLUMNS = {
-    "trajectory": ("id", "task_id", "env_id", "policy_id", "external_id", "seed", "group_key", "parent_id",
-                   "fork_index", "fork_call", "fork", "started_at", "meta"),
-    "content": ("trajectory_id", "idx", "action_text", "plan", "action_native", "info", "result_text",
-                "result_native", "result_images", "state_hash", "odd"),
-    "step": ("trajectory_id", "idx", "kind", "env_reward", "given_reward", "shaping_id"),
-    "tool_call": ("trajectory_id", "idx", "position", "tool_id", "call_id", "arguments", "output_text",
-                  "output_native", "status", "attempts"),
-    "score": ("scorer_id", "trajectory_id", "idx", "part_id", "value"),
-    "score_note": ("scorer_id", "trajectory_id", "idx", "text"),
-    "outcome": ("trajectory_id", "source", "at", "value"),
-    "blob": ("hash", "media_type", "data"),
-    "task": ("key", "text_hash", "text"),
-    "scorer": ("digest", "name", "unit", "sees", "spec", "weights", "template", "tokenizer", "created_at"),
-    "shaping": ("digest", "spec", "scorer"),
-    "env": ("name",), "policy": ("name",), "tool": ("name",), "part": ("name",),
-    "ingest": ("writer_id", "seq", "committed_at", "n_rows"),
-}  # fmt: skip
+_PATIENCE = 4
+"""After an attempt that failed, a recorder goes on undisturbed this many times as long as it took."""
 _NOUNS = {"trajectory": (1, 2, 3), "step": (5,), "tool_call": (3,), "score": (0, 3), "score_note": (0,)}
 """Where a row names a noun whose integer is only known inside the transaction."""
-_KEYS = {"task": ("key", "text_hash"), "scorer": ("digest",), "shaping": ("digest",)}
-
-
-class Statements:
-    """The SQL that recording needs, compiled once for one engine and run on the driver's own cursor."""
-
-    def __init__(self, dialect: sa.Dialect) -> None:
-        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
-        self.insert = {
-            name: str(
-                insert(metadata.tables[name])
-                .values({column: sa.bindparam(column) for column in columns})
-                .on_conflict_do_nothing()
-                .compile(dialect=_positional(dialect))
-            )
-            for name, columns in _COLUMNS.items()
-        }
-        nouns = ("task", "scorer", "shaping", "env", "policy", "tool", "part")
-        self.find = {name: self._find(name, dialect) for name in nouns}
-        mark = "%s" if dialect.name == "postgresql" else "?"
-        self.end = (
-            f"UPDATE trajectory SET status = {mark}, terminated = {mark}, truncated = {mark}, ended_at = {mark} "
-            f"WHERE id = {mark} AND status IS NULL"
-        )
-
-    def _find(self, name: str, dialect: sa.Dialect) -> str:
-        table = metadata.tables[name]
-        keys = [table.c[key] == sa.bindparam(key) for key in _KEYS.get(name, ("name",))]
-        return str(sa.select(table.c.id).where(*keys).compile(dialect=_positional(dialect)))
-
-
-def _positional(dialect: sa.Dialect) -> sa.Dialect:
-    return type(dialect)(paramstyle="format" if dialect.name == "postgresql" else "qmark")  # type: ignore[call-arg]
 
 
 class Writer:
@@ -98,7 +45,7 @@ class Writer:
         self._database = database
         self._sql = Statements(database.dialect)
         self._known: dict[Noun, int] = {}
-        self._rows, self._since = Rows(), 0.0
+        self._rows, self._since, self._not_before = Rows(), 0.0, 0.0
         self._lock = threading.RLock()
         self._id, self._seq = new_id(), 0
         self._timer: threading.Thread | None = None
@@ -109,19 +56,31 @@ class Writer:
         """Take one event. Never raises: what cannot be kept is counted in `dropped` and logged once."""
         try:
             with self._lock:
-                if self._closed:
-                    raise StoreError("the store is closed")
-                self.encoder.encode(event, self._rows)
-                if self._is_due(event):
+                self._encode(event)
+                if self._is_due(event) and time.monotonic() >= self._not_before:
                     self._commit()
         except Exception as error:
-            self._lose(isinstance(event, Stepped), error)
+            self._warn(error)
+
+    def _encode(self, event: Event) -> None:
+        before = self._rows.sizes()
+        try:
+            if self._closed:
+                raise StoreClosed("the store is closed")
+            self.encoder.encode(event, self._rows)
+        except Exception:
+            self._rows.shrink(before)  # half a step is none
+            self.dropped += isinstance(event, Stepped)
+            raise
 
     def add(self, rows: Rows) -> None:
-        """Put rows on disk now, behind all that waits; raises what the database says."""
+        """Put rows on disk now, behind all that waits, or none of them; raises StoreError."""
         with self._lock:
             self.flush()
-            self._transact(rows)
+            try:
+                self._transact(rows)
+            except Exception as error:
+                raise unreachable(self._database, error) from error
 
     def flush(self) -> None:
         """Put everything that waits on disk; raises StoreError when the database refuses."""
@@ -134,6 +93,8 @@ class Writer:
     def close(self) -> None:
         """Flush; what the database refuses even now is counted and logged, never raised."""
         with self._lock:
+            if self._closed:
+                return
             try:
                 self._commit()
             except Exception as error:
@@ -144,7 +105,7 @@ class Writer:
 
     def abandon(self) -> None:
         """Forget what the parent process still had waiting, in a child after fork: the parent writes it."""
-        self._rows, self._timer, self._lock = Rows(), None, threading.RLock()
+        self._rows, self._since, self._timer, self._lock = Rows(), 0.0, None, threading.RLock()
         self._wake, self._id, self._seq = threading.Event(), new_id(), 0
 
     def _is_due(self, event: Event) -> bool:
@@ -165,44 +126,71 @@ class Writer:
         self._wake.set()
 
     def _tick(self) -> None:
-        """Write the group when recording has gone idle; a busy recorder notices by itself."""
+        """Write when recording has gone idle, and when the database is back; a busy recorder notices by itself."""
         wake = self._wake
         while not self._closed and wake is self._wake:
             wake.wait()
             wake.clear()
             time.sleep(_GROUP_S)
             with self._lock:
-                if self._since and wake is self._wake:
-                    try:
-                        self._commit()
-                    except Exception as error:
-                        self._warn(error)
+                if not self._since or self._closed or wake is not self._wake:
+                    continue
+                if time.monotonic() < self._not_before:
+                    wake.set()
+                    continue
+                try:
+                    self._commit()
+                except Exception as error:
+                    self._warn(error)
 
     def _commit(self) -> None:
-        if not self._rows:
-            self._since = 0.0
-            return
-        try:
-            self._transact(self._rows)
-        except (sqlite3.IntegrityError, sa.exc.IntegrityError):
-            self._salvage(self._rows)
-        except Exception:
-            if len(self._rows) > _MOST_WAITING:
-                self.dropped += self._rows.n_steps
+        """Write what waits; raises what the database says while it is away, and then the rows go on waiting."""
+        started, away = time.monotonic(), None
+        if self._rows:
+            try:
+                self._transact(self._rows)
                 self._rows = Rows()
-            raise
-        self._rows, self._since = Rows(), 0.0
+            except Exception as error:
+                away = error if self._database.is_away(error) else self._salvage()
+        if away is not None:
+            self._wait(started)
+            raise away
+        self._since = 0.0
 
-    def _salvage(self, rows: Rows) -> None:
+    def _salvage(self) -> Exception | None:
         """Write each trajectory by itself, so that one which was deleted meanwhile takes no other with it."""
+        rows, self._rows, away = self._rows, Rows(), None
         for part in rows.by_trajectory().values():
             try:
                 self._transact(part)
             except Exception as error:
-                self.dropped += part.n_steps
-                self._warn(error)
+                if self._database.is_away(error):
+                    away = error
+                    self._rows.extend(part)
+                else:
+                    self.dropped += part.n_steps
+                    self._warn(error)
+        return away
+
+    def _wait(self, started: float) -> None:
+        now = time.monotonic()
+        self._not_before = now + _PATIENCE * (now - started)
+        if len(self._rows) > _MOST_WAITING:
+            self.dropped += self._rows.n_steps
+            self._rows = Rows()
+        self._since = self._since or now
+        self._start_timer()
 
     def _transact(self, rows: Rows) -> None:
+        try:
+            self._insert(rows)
+        except Exception as error:
+            if not self._known or self._database.is_away(error):
+                raise
+            self._known.clear()  # a noun may have been deleted with its last trajectory
+            self._insert(rows)
+
+    def _insert(self, rows: Rows) -> None:
         with self._database.writing() as cursor:
             fresh = self._resolve(cursor, rows)
             ids = ChainMap(fresh, self._known)
@@ -235,12 +223,6 @@ class Writer:
                 found = cursor.fetchone()
             fresh[noun] = found[0]
         return fresh
-
-    def _lose(self, is_step: bool, error: Exception) -> None:
-        """Count a step that could not even be taken in; rows that merely wait for the database are not lost yet."""
-        if self._closed or not isinstance(error, (sqlite3.Error, sa.exc.SQLAlchemyError)):
-            self.dropped += is_step
-        self._warn(error)
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from agentprm import values
 from agentprm.types import Action, Observation, ToolCall, Value
 
 __all__ = ["action_text", "call_text", "describe", "observation_text"]
@@ -37,11 +38,12 @@ def describe(value: Value) -> str:
 
 
 def _describe_array(array: np.ndarray[Any, Any]) -> str:
-    if array.size > _MOST_ELEMENTS or array.dtype.hasobject:
-        shape = "×".join(map(str, array.shape))
-        name = hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=4).hexdigest()
-        return f"<{array.dtype} {shape} #{name}>"
-    return _describe_elements(array.tolist())
+    if array.size <= _MOST_ELEMENTS:
+        return _describe_elements(array.tolist())
+    shape = "×".join(map(str, array.shape))
+    # The bytes of an array of objects are addresses, different in every process.
+    content = repr(array.tolist()).encode("utf-8", "replace") if array.dtype.hasobject else array.tobytes()
+    return f"<{array.dtype} {shape} #{hashlib.blake2b(content, digest_size=4).hexdigest()}>"
 
 
 def _describe_elements(elements: Any) -> str:
@@ -71,4 +73,8 @@ def call_text(call: ToolCall) -> str:
     >>> call_text(ToolCall("search", {"query": "capital of Peru"}))
     'search({"query": "capital of Peru"})'
     """
-    return f"{call.name}({json.dumps(call.arguments, ensure_ascii=False, default=str)})"
+    try:
+        arguments = json.dumps(call.arguments, ensure_ascii=False, default=str)
+    except (TypeError, ValueError):  # keys that are no text, cycles
+        arguments, _ = values.encode(call.arguments)
+    return f"{call.name}({arguments})"

@@ -1,0 +1,112 @@
+"""Labelled trajectories to learn from: where they come from, which are held out, which go together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from agentprm.errors import InvalidScores, TrainingError
+from agentprm.types import Scores, Trajectory
+
+__all__ = ["Labelled", "Pair", "batches", "is_labelled", "n_labels", "split", "taken"]
+
+Pair: TypeAlias = tuple[Trajectory, Scores]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Trajectories with their labels, made anew at every pass: how targets follow the model that is being trained.
+
+    >>> from agentprm.labels.outcome import Outcome
+    >>> from agentprm.types import Action, Observation, Step, Task, new_id
+    >>> trajectory = Trajectory(new_id(), Task("leave"), (Step(Observation(), Action("open")),), Observation())
+    >>> [scores.values for _, scores in Labelled([trajectory], Outcome())]
+    [(None,)]
+    """
+
+    trajectories: Sequence[Trajectory]
+    label: Callable[[Sequence[Trajectory]], Sequence[Scores]]
+    """A label method, or any scorer to imitate."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trajectories", list(self.trajectories))
+
+    def __len__(self) -> int:
+        return len(self.trajectories)
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Label all trajectories, and yield each with its labels."""
+        yield from zip(self.trajectories, self.label(self.trajectories), strict=True)
+
+
+def taken(pairs: Iterable[Pair]) -> list[Pair]:
+    """Return one pass of pairs, checked: raises TrainingError for what is no pair, InvalidScores for a mismatch."""
+    found = list(pairs)
+    for pair in found:
+        if not isinstance(pair, tuple) or [type(item) for item in pair] != [Trajectory, Scores]:
+            raise TrainingError(
+                f"expected pairs of a Trajectory and its Scores, met {type(pair).__name__}: say "
+                "Labelled(trajectories, label), or zip(trajectories, label(trajectories))"
+            )
+        trajectory, scores = pair
+        if scores.trajectory_id != trajectory.id or scores.start + len(scores) > len(trajectory):
+            raise InvalidScores(
+                f"labels of {scores.trajectory_id} beside trajectory {trajectory.id}: zip them in order"
+            )
+    return found
+
+
+def n_labels(pair: Pair) -> int:
+    """Return how many steps of a pair have a label."""
+    return sum(value is not None for value in pair[1].values)
+
+
+def is_labelled(pair: Pair) -> bool:
+    """Return whether any step has a label."""
+    return n_labels(pair) > 0
+
+
+def split(trajectories: Sequence[Trajectory], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return which trajectories to learn from and which to hold out, whole tasks each.
+
+    About `share` of them are held out. Trajectories of a single task are split one by one, with a warning: what is
+    held out is then not new. A single trajectory cannot be split, and neither is anything for a share of 0.
+
+    >>> from agentprm.types import Observation, Task, new_id
+    >>> both = [Trajectory(new_id(), Task(text), (), Observation()) for text in ("a", "b", "a", "b")]
+    >>> sorted(split(both, share=0.5, seed=0))
+    [[0, 2], [1, 3]]
+    """
+    keys = [trajectory.task.key for trajectory in trajectories]
+    wanted = share * len(keys)
+    if not wanted or len(keys) < 2:
+        return list(range(len(keys))), []
+    if len(set(keys)) == 1:
+        warnings.warn("all trajectories are of one task: what is held out of it is not new", stacklevel=3)
+        keys = [str(i) for i in range(len(keys))]
+    groups = sorted(set(keys))
+    chosen: set[str] = set()
+    for i in np.random.default_rng(seed).permutation(len(groups))[1:]:
+        if sum(key in chosen for key in keys) >= wanted:
+            break
+        chosen.add(groups[i])
+    held = [i for i, key in enumerate(keys) if key in chosen]
+    return [i for i, key in enumerate(keys) if key not in chosen], held
+
+
+def batches(pairs: Sequence[Pair], n_steps: int, chance: np.random.Generator) -> Iterator[list[Pair]]:
+    """Yield the pairs once each, in random order, in batches of about `n_steps` labelled steps; whole trajectories."""
+    batch: list[Pair] = []
+    size = 0
+    for i in chance.permutation(len(pairs)):
+        batch.append(pairs[i])
+        size += n_labels(pairs[i])
+        if size >= n_steps:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

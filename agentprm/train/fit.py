@@ -1,0 +1,250 @@
+"""Training a step-reward model on labelled trajectories."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from agentprm.errors import InvalidSpec, MissingExtra, TrainingError
+from agentprm.progress import progress_bar
+from agentprm.train.batches import Pair, batches, is_labelled, n_labels, split, taken
+from agentprm.types import StepRewardModel
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+
+__all__ = ["Fit", "Point", "Recipe", "fit"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    The same recipe gives every label method the same minimum of optimiser steps: a fixed number of passes would starve
+    those with few labels, and make them look worse than they are. Raises InvalidSpec for values out of range.
+    """
+
+    min_steps: int = 400
+    """Optimiser steps before anything is chosen or stopped."""
+    max_steps: int = 2000
+    patience: int = 4
+    """Evaluations in a row after which it stops, none of them better by a thousandth of the first held-out loss."""
+    evaluate_every: int = 25
+    """Optimiser steps between evaluations, at least; they stand at the end of a pass."""
+    batch_size: int = 256
+    """Labelled steps per batch, about: trajectories stay whole."""
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    """The largest norm of a gradient."""
+    held_out: float = 0.15
+    """Share of trajectories, by whole tasks, on whose loss the weights are chosen; 0 keeps the last weights."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "patience", "evaluate_every", "batch_size", "learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise InvalidSpec(f"{name} is more than 0, not {getattr(self, name)}")
+        if not 0 <= self.min_steps <= self.max_steps:
+            raise InvalidSpec(f"min_steps lies between 0 and max_steps={self.max_steps}, not at {self.min_steps}")
+        if not 0 <= self.held_out < 1 or self.weight_decay < 0:
+            raise InvalidSpec(f"held_out={self.held_out} lies in [0, 1), weight_decay={self.weight_decay} from 0 up")
+
+
+class Point(NamedTuple):
+    """One evaluation."""
+
+    step: int
+    loss: float
+    """Mean training loss since the evaluation before."""
+    held_out: float | None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training did."""
+
+    steps: int
+    """Optimiser steps taken."""
+    best_step: int
+    """The one whose weights were kept."""
+    loss: float | None
+    """Held-out loss of the weights kept; None when nothing was held out."""
+    curve: tuple[Point, ...]
+    n_trajectories: int
+    """With any label, held-out ones included."""
+    n_labels: int
+    n_held_out: int
+    """Labelled steps held out."""
+    seconds: float
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        loss = "nothing held out" if self.loss is None else f"held-out loss {self.loss:.4f}"
+        return f"{self.n_labels} labels, {self.steps} steps, {loss} at step {self.best_step}, {self.seconds:.1f} s"
+
+
+def fit(
+    model: StepRewardModel, pairs: Iterable[Pair], recipe: Recipe | None = None, *, progress: bool | None = None
+) -> Fit:
+    """Train `model`, in place, and return a report; the weights kept are those of the least held-out loss.
+
+    `pairs` is a list of trajectories with their scores, or `Labelled`, whose labels are made anew at every pass, from
+    the model as it then is; an iterator is taken into a list. Where labels follow the model, so does the held-out
+    loss. An interruption (Ctrl-C) keeps the best weights so far and returns. `progress` draws a bar, by default on a
+    terminal. Nothing touches torch's global random state.
+
+    Raises TrainingError when no step has a label or the loss stops being a number, MissingExtra without torch.
+
+    >>> from agentprm.labels.outcome import Outcome
+    >>> from agentprm.scorers.hashed import Hashed
+    >>> from agentprm.testing.trajectories import corridors
+    >>> played, model = corridors(40, seed=0), Hashed()
+    >>> report = fit(model, zip(played, Outcome()(played)), Recipe(min_steps=50, max_steps=50))
+    >>> report.steps, report.interrupted
+    (50, False)
+    """
+    torch = _torch()
+    training = _Training(model, pairs, recipe or Recipe())
+    with torch.random.fork_rng(devices=_devices(training.parameters)), torch.enable_grad():
+        torch.manual_seed(training.recipe.seed)
+        with progress_bar("training", training.recipe.max_steps, progress) as advance:
+            try:
+                for point in training.run(advance):
+                    if training.is_done(point):
+                        break
+            except KeyboardInterrupt:
+                training.interrupted = True
+    return training.report()
+
+
+class _Training:
+    """One run: the model's optimiser, the split, the best weights so far."""
+
+    def __init__(self, model: StepRewardModel, pairs: Iterable[Pair], recipe: Recipe) -> None:
+        self.started = time.perf_counter()
+        self.model, self.recipe = model, recipe
+        self.pairs: Iterable[Pair] = list(pairs) if iter(pairs) is pairs else pairs
+        self.parameters: list[Parameter] = list(model.parameters())
+        if not self.parameters:
+            raise TrainingError(f"{model.spec.name} has no parameters: there is nothing to train")
+        self.first = taken(self.pairs)
+        _require_labels(self.first)
+        labelled = [i for i, pair in enumerate(self.first) if is_labelled(pair)]
+        learn, held = split([self.first[i][0] for i in labelled], recipe.held_out, recipe.seed)
+        self.learn, self.held = [labelled[i] for i in learn], [labelled[i] for i in held]
+        self.step = self.best_step = self.stale = 0
+        self.best: float | None = None
+        self.weights: list[Any] | None = None
+        self.curve: list[Point] = []
+        self.interrupted = False
+        self._chance = np.random.default_rng(recipe.seed)
+
+    def run(self, advance: Any) -> Iterator[Point]:
+        """Train on and on; yield every evaluation."""
+        recipe, torch = self.recipe, _torch()
+        optimiser = torch.optim.AdamW(self.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        losses: list[float] = []
+        for held, batch, ends in self._passes():
+            losses.append(self._learn(batch, optimiser))
+            advance(1, f"loss {losses[-1]:.4f}")
+            if self.step >= recipe.max_steps or (ends and len(losses) >= recipe.evaluate_every):
+                yield Point(self.step, sum(losses) / len(losses), self._held_out(held))
+                losses.clear()
+
+    def _passes(self) -> Iterator[tuple[list[Pair], list[Pair], bool]]:
+        """Yield batches without end, each with what is held out and whether its pass ends; relabel at every pass."""
+        found: list[Pair] = self.first
+        while True:
+            learn = [pair for i in self.learn if is_labelled(pair := found[i])]
+            held = [pair for i in self.held if is_labelled(pair := found[i])]
+            made = list(batches(learn, self.recipe.batch_size, self._chance))
+            yield from ((held, batch, i + 1 == len(made)) for i, batch in enumerate(made))
+            found = taken(self.pairs)
+            if [t.id for t, _ in found] != [t.id for t, _ in self.first]:
+                raise TrainingError("a later pass gave other trajectories than the first: give a list, or Labelled")
+
+    def _learn(self, batch: Sequence[Pair], optimiser: Any) -> float:
+        optimiser.zero_grad()
+        loss = self.model.loss(batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(f"the loss is {value} after {self.step} steps: lower the learning rate")
+        loss.backward()  # type: ignore[no-untyped-call]
+        _torch().nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        optimiser.step()
+        self.step += 1
+        return value
+
+    def _held_out(self, held: Sequence[Pair]) -> float | None:
+        """Return the loss per labelled step."""
+        if not held:
+            return None
+        total = 0.0
+        with _torch().no_grad():
+            for batch in batches(held, self.recipe.batch_size, np.random.default_rng(0)):
+                total += float(self.model.loss(batch)) * sum(map(n_labels, batch))
+        return total / sum(map(n_labels, held))
+
+    def is_done(self, point: Point) -> bool:
+        """Take in an evaluation, keep the weights if they are the best, and return whether training ends."""
+        self.curve.append(point)
+        if self.step < self.recipe.min_steps:
+            return False
+        if point.held_out is None:
+            return True
+        first = self.curve[0].held_out or 0.0
+        if self.best is None or point.held_out < self.best - 1e-3 * first:
+            self.best, self.best_step, self.stale = point.held_out, self.step, 0
+            self.weights = [p.detach().clone() for p in self.parameters]
+        else:
+            self.stale += 1
+        return self.stale >= self.recipe.patience or self.step >= self.recipe.max_steps
+
+    def report(self) -> Fit:
+        """Put the best weights back, and say what was done."""
+        if self.weights is not None:
+            with _torch().no_grad():
+                for parameter, best in zip(self.parameters, self.weights, strict=True):
+                    parameter.copy_(best)
+        labels = {i: n_labels(self.first[i]) for i in (*self.learn, *self.held)}
+        return Fit(
+            steps=self.step,
+            best_step=self.best_step if self.weights is not None else self.step,
+            loss=self.best,
+            curve=tuple(self.curve),
+            n_trajectories=len(labels),
+            n_labels=sum(labels.values()),
+            n_held_out=sum(labels[i] for i in self.held),
+            seconds=time.perf_counter() - self.started,
+            interrupted=self.interrupted,
+        )
+
+
+def _require_labels(pairs: Sequence[Pair]) -> None:
+    values = {value for _, scores in pairs for value in scores.values if value is not None}
+    if not values:
+        raise TrainingError(
+            f"none of {len(pairs)} trajectories has a label: an episode without an outcome has none; tell the recorder "
+            "where it stands, as outcome="
+        )
+    if len(values) == 1 and sum(map(n_labels, pairs)) > 1:
+        warnings.warn(f"every label is {values.pop()}: there is nothing to tell apart", stacklevel=4)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("models", "torch") from error
+    return torch
+
+
+def _devices(parameters: Sequence[Parameter]) -> list[int]:
+    return sorted({p.device.index or 0 for p in parameters if p.device.type == "cuda"})
