@@ -17,6 +17,7 @@ both sides (what was given, what was expected) and the way out::
     │   ├── NewerDatabase                   written by a newer agentprm
     │   ├── OutdatedDatabase                needs an upgrade that was not allowed here
     │   └── StoreClosed                     used after close()
+    ├── ReplayDiverged    (RuntimeError)    a world that is not the same the second time
     ├── NoSuchTrajectory  (LookupError)     an id that the store does not hold
     ├── TrainingError     (ValueError)      data that nothing can be learned from
     └── TokenMismatch     (ValueError)      a model about to read other tokens than those it was trained on

