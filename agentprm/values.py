@@ -16,10 +16,11 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy as np
+import orjson
 
 from agentprm.types import Value
 
@@ -55,9 +56,17 @@ def encode(value: Value) -> tuple[str, int]:
     ('{"a":{"$tuple":[1,{"$float":"inf"}]}}', 0)
     """
     if type(value) is str and is_clean(value):
-        return _encoder.encode(value), 0
+        return _json(value), 0
     tagger = _Tagger()
-    return _encoder.encode(tagger.tag(value)), tagger.lost
+    return _json(tagger.tag(value)), tagger.lost
+
+
+def _json(tagged: Any) -> str:
+    """Return the JSON of what was tagged; orjson is several times as fast, and refuses what is nested very deep."""
+    try:
+        return orjson.dumps(tagged).decode()
+    except orjson.JSONEncodeError:
+        return _encoder.encode(tagged)
 
 
 def decode(text: str) -> Value:
@@ -126,6 +135,8 @@ class _Tagger:
         try:
             if kind is dict:
                 return self._dict(value)
+            if kind is list and _is_plain(value):
+                return value
             items = [self.tag(v) for v in value]
             if kind is list:
                 return items
@@ -134,7 +145,7 @@ class _Tagger:
             self._inside.discard(id(value))
 
     def _dict(self, value: dict[Any, Any]) -> Any:
-        if all(type(k) is str and k[:1] != "$" and is_clean(k) for k in value):
+        if _is_plain(value) and not any(k.startswith("$") for k in value):
             return {k: self.tag(v) for k, v in value.items()}
         return {"$dict": [[self.tag(k), self.tag(v)] for k, v in value.items()]}
 
@@ -156,6 +167,11 @@ class _Tagger:
         except Exception as error:
             text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
         return {"$repr": clean_text(text)}
+
+
+def _is_plain(texts: Iterable[Any]) -> bool:
+    """Tell whether all of these are strings that every database takes."""
+    return all(type(text) is str for text in texts) and is_clean("".join(texts))
 
 
 def _elements(array: Any) -> Any:

@@ -212,6 +212,8 @@ def _copied(value: Value, unknown: Callable[[Value], Value] = _as_it_is) -> Valu
     if type(value) is dict:
         return {key: _copied(v, unknown) for key, v in value.items()}
     if type(value) in (list, tuple):
+        if all(type(v) is str for v in value):
+            return type(value)(value)
         return type(value)(_copied(v, unknown) for v in value)
     return unknown(value)
 

@@ -601,7 +601,7 @@ def test_a_copy_carries_no_open_episode_and_both_go_on_recording(tmp_path, dupli
         env.reset(seed=1)
         env.step(0)
         twin = duplicate(env)
-        with pytest.raises((gym.error.ResetNeeded, AssertionError)):
+        with pytest.raises(gym.error.ResetNeeded):
             twin.step(0)
         twin.reset(seed=2)
         twin.step(1)
