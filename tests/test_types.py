@@ -410,7 +410,9 @@ def test_digest_is_the_same_in_every_process():
     assert len(spec.digest) == 32
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1, 2}, object(), np.float32(1)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [float("nan"), {1, 2}, object(), np.float32(1)], ids=["nan", "set", "object", "scalar"]
+)
 def test_recipe_that_is_not_json_says_so(value):
     for ask in (Spec.to_json, lambda spec: spec.digest):
         with pytest.raises(InvalidSpec, match="the recipe of model is not JSON"):

@@ -121,7 +121,7 @@ ODD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ODD, ids=lambda v: ascii(v)[:40])
+@pytest.mark.parametrize("value", ODD, ids=[str(i) for i in range(len(ODD))])
 def test_odd_values_return_exactly(value):
     returns_exactly(value)
     returns_exactly([{"x": value}])
@@ -245,7 +245,7 @@ def test_an_object_that_hides_its_class_is_named_as_well():
         {object(): 1}, {1, object()}, frozenset({object()}), {(object(),): 2}, {HashableDict(a=1): 2},
         {HashableDict(a=1), 2}, {Colour.RED: object()},
     ],
-    ids=lambda v: ascii(v)[:30],
+    ids=lambda v: type(v).__name__,
 )  # fmt: skip
 def test_inexact_keys_and_elements_can_be_read_back(value):
     text, lost = encode(value)

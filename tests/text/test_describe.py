@@ -89,7 +89,11 @@ def test_a_call_is_one_line_of_what_was_asked(arguments, words):
     assert call_text(ToolCall("f", arguments)) == words
 
 
-@pytest.mark.parametrize("arguments", [{(1, 2): "x"}, CYCLE, {"x": object()}, {1, 2}, b"\xff"], ids=repr)
+@pytest.mark.parametrize(
+    "arguments",
+    [{(1, 2): "x"}, CYCLE, {"x": object()}, {1, 2}, b"\xff"],
+    ids=["tuple key", "cycle", "object", "set", "bytes"],
+)
 def test_arguments_that_are_not_json_have_words_as_well(arguments):
     words = call_text(ToolCall("f", arguments))
     assert words.startswith("f(")
