@@ -8,15 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel
-
-from agentprm.errors import InvalidSpec, TokenMismatch
+from agentprm.errors import InvalidSpec, MissingExtra, TokenMismatch
 from agentprm.scorers._backbones import bars_on_terminals, own_chance
 from agentprm.scorers._reader import Reader
 from agentprm.spec import CONFIG
 from agentprm.text.render import Template
 from agentprm.text.tokens import Encoder
+
+try:
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoConfig, AutoModel
+except ImportError as error:
+    raise MissingExtra("models", error.name or "safetensors") from error
 
 __all__ = ["read_backbone", "read_config", "read_encoder", "read_head", "write"]
 

@@ -480,3 +480,29 @@ def test_it_pays_rewards_while_the_episode_goes_on(saved):
     info = env.step(next(iter(("open the left door",))))[4]
     assert info["prm"]["scored"] == 1.0
     assert env.failed == 0
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers", "safetensors"])
+def test_a_missing_package_is_named_with_the_way_out(package):
+    code = f"import sys; sys.modules[{package!r}] = None\nimport agentprm\nagentprm.make('promise_progress')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("agentprm.errors.MissingExtra")
+    assert "pip install 'agentprm[models]'" in last
+
+
+def test_the_example_runs(tmp_path):
+    example = Path(__file__).parents[2] / "examples" / "07_language_model.py"
+    words = [sys.executable, str(example), str(tmp_path / "model"), "2"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 steps" in done.stdout
+    assert isinstance(load_scorer(tmp_path / "model"), PromiseProgress)
+
+
+def test_a_batch_of_which_nothing_can_be_read_teaches_nothing():
+    model = fresh(unreadable="skip")
+    loss = model.loss([label(episode(("a", "")), [1.0])])
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert model.skipped == 1
