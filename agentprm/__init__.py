@@ -15,8 +15,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from agentprm.feedback.gymnasium import PRMRewardWrapper
+    from agentprm.feedback.gymnasium_vector import PRMVectorRewardWrapper
     from agentprm.feedback.langchain import PRMCallbackHandler
     from agentprm.record.gymnasium import TrajectoryRecorder
+    from agentprm.record.gymnasium_vector import VectorTrajectoryRecorder
+    from agentprm.record.manual import episode, tool
     from agentprm.record.rollout import rollout
     from agentprm.search.best_of_n import best_action, best_of_n
     from agentprm.spec import load_scorer, make, register
@@ -45,6 +48,7 @@ _HOME = {
     "Observation": "types",
     "PRMCallbackHandler": "feedback.langchain",
     "PRMRewardWrapper": "feedback.gymnasium",
+    "PRMVectorRewardWrapper": "feedback.gymnasium_vector",
     "Recipe": "train.fit",
     "Scorer": "types",
     "Scores": "types",
@@ -55,13 +59,16 @@ _HOME = {
     "ToolCall": "types",
     "Trajectory": "types",
     "TrajectoryRecorder": "record.gymnasium",
+    "VectorTrajectoryRecorder": "record.gymnasium_vector",
     "best_action": "search.best_of_n",
     "best_of_n": "search.best_of_n",
+    "episode": "record.manual",
     "fit": "train.fit",
     "load_scorer": "spec",
     "make": "spec",
     "register": "spec",
     "rollout": "record.rollout",
+    "tool": "record.manual",
 }
 
 __all__ = [
@@ -72,6 +79,7 @@ __all__ = [
     "Observation",
     "PRMCallbackHandler",
     "PRMRewardWrapper",
+    "PRMVectorRewardWrapper",
     "Recipe",
     "Scorer",
     "Scores",
@@ -82,13 +90,16 @@ __all__ = [
     "ToolCall",
     "Trajectory",
     "TrajectoryRecorder",
+    "VectorTrajectoryRecorder",
     "best_action",
     "best_of_n",
+    "episode",
     "fit",
     "load_scorer",
     "make",
     "register",
     "rollout",
+    "tool",
 ]
 
 

@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise MissingExtra("models", error.name or "safetensors") from error
 
-__all__ = ["read_backbone", "read_config", "read_encoder", "read_head", "write"]
+__all__ = ["read_backbone", "read_config", "read_encoder", "read_head", "settings", "write"]
 
 _HEAD, _TOKENIZER, _BACKBONE = "head.safetensors", "tokenizer.json", "config.json"
 
@@ -42,10 +42,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return what `write` was given as config; raises InvalidSpec for a folder that holds no such model."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        config["params"]["template"], config["probe"]["ids"], config["template"]["name"]
+        given, probe = settings(config), config["probe"]
+        kinds = (given["beta"], float | int), (given["context"], int), (probe["ids"], str), (probe["values"], list)
+        if not all(isinstance(value, kind) for value, kind in kinds) or not isinstance(config["template"], dict):
+            raise TypeError("a value of the wrong kind")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidSpec(f"{folder} holds no language model: {CONFIG} is unreadable ({error!r})") from error
     return dict(config)
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with which the model was made."""
+    return {name: config["params"][name] for name in ("sees", "beta", "context", "keep", "unreadable")}
 
 
 def read_encoder(folder: Path, config: Mapping[str, Any]) -> Encoder:

@@ -55,9 +55,9 @@ class PromiseProgress:
     (0.5, None)
     """
 
-    backbone: Any
+    backbone: Any = field(repr=False)
     """A model of transformers without an output layer, as AutoModel loads it."""
-    tokenizer: Any
+    tokenizer: Any = field(repr=False)
     """A fast tokenizer of transformers, one of tokenizers, or an `Encoder`."""
     sees: LiveSight = "action"
     """Where a step is judged: at the end of its action, or of the observation that follows."""
@@ -229,8 +229,7 @@ class PromiseProgress:
         folder = Path(folder).absolute()
         config = checkpoint.read_config(folder)
         encoder = checkpoint.read_encoder(folder, config)
-        settings = {k: config["params"].get(k) for k in ("sees", "beta", "context", "keep", "unreadable")}
-        model = cls(checkpoint.read_backbone(folder), encoder, **settings)
+        model = cls(checkpoint.read_backbone(folder), encoder, **checkpoint.settings(config))
         checkpoint.read_head(folder, model.reader)
         if (found := model.reader.digest()) != (recorded := config["params"].get("weights")):
             raise InvalidSpec(f"{folder} holds other weights ({found}) than those that were saved ({recorded})")

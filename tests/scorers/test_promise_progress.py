@@ -2,6 +2,9 @@ import copy
 import json
 import logging
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -401,6 +404,13 @@ def test_a_damaged_folder_is_refused(folder, name, damage):
     damage(folder / name)
     with pytest.raises((InvalidSpec, TokenMismatch)):
         PromiseProgress.load(folder)
+
+
+@pytest.mark.parametrize("path", ["params__beta", "params__sees", "params__context", "probe__values", "template"])
+def test_a_nonsensical_configuration_is_refused(folder, path):
+    edit(folder, **{path: None})
+    with pytest.raises(InvalidSpec):
+        load_scorer(folder)
 
 
 @pytest.mark.parametrize("asked", [{"auto_map": {"AutoModel": "evil.Model"}}, {"attn_implementation": "evil/kernels"}])

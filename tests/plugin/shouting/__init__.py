@@ -1,0 +1,1 @@
+"""A package with a scorer and a label method for agentprm."""
