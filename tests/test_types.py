@@ -14,6 +14,8 @@ from agentprm import types
 from agentprm.errors import InvalidScores, InvalidSpec, InvalidTrajectory
 from agentprm.types import (
     Action,
+    Began,
+    Ended,
     Ending,
     Fork,
     Image,
@@ -21,6 +23,7 @@ from agentprm.types import (
     Scores,
     Spec,
     Step,
+    Stepped,
     Task,
     ToolCall,
     Trajectory,
@@ -75,6 +78,13 @@ def test_nothing_follows_an_ending():
         walk().end(Ending("failed"))
 
 
+def test_an_ended_trajectory_is_the_same_with_an_ending():
+    ending = Ending("failed")
+    assert walk(ending=None).end(ending).ending is ending
+    running = walk(ending=None)
+    assert running.end(ending) == running._with(ending=ending) != running
+
+
 def test_outcome_is_that_of_the_ending():
     assert walk().outcome == 1.0
     assert walk(ending=None).outcome is None
@@ -96,10 +106,19 @@ def test_kind_of_an_action_is_derived(action, kind):
     assert action.kind == kind
 
 
-def test_everything_is_frozen():
-    for noun in (walk(), DOORS[0], Action(), walk().steps[0], Ending("failed"), Spec("x"), search("a"), Task("t")):
-        with pytest.raises((FrozenInstanceError, AttributeError)):
-            setattr(noun, fields(noun)[0].name, None)
+@pytest.mark.parametrize(
+    "noun",
+    [
+        walk(), *walk().observations, Action(), *walk().steps, Ending("failed"), Spec("x"), search("a"), Task("t"),
+        Fork(new_id(), 0), Image("image/png", b""), Scores(new_id(), Spec("x"), "value", ()), Began(walk(ending=None)),
+        Stepped(new_id(), 0, walk().steps[0], DOORS[1]), Ended(new_id(), Ending("failed")),
+    ],
+    ids=lambda noun: type(noun).__name__,
+)  # fmt: skip
+def test_everything_is_frozen(noun):
+    with pytest.raises((FrozenInstanceError, AttributeError)):
+        setattr(noun, fields(noun)[0].name, None)
+    assert not hasattr(noun, "__dict__")
 
 
 def test_lists_become_tuples():
@@ -107,8 +126,9 @@ def test_lists_become_tuples():
     assert Observation(images=[image]).images == (image,)
     assert Action(tool_calls=[search("a")]).tool_calls == (search("a"),)
     assert walk(steps=list(walk().steps)).steps == walk().steps
-    scores = Scores(new_id(), Spec("x"), "value", [1.0], parts={"spread": [0.5]}, notes=["good"])
+    scores = Scores(new_id(), Spec("x"), "value", iter([1.0]), parts={"spread": [0.5]}, notes=["good"])
     assert (scores.values, scores.parts, scores.notes) == ((1.0,), {"spread": (0.5,)}, ("good",))
+    assert (scores.start, scores.sees, len(scores)) == (0, "episode", 1)
 
 
 # refusals
@@ -340,6 +360,22 @@ def test_numbers_of_rewards_are_what_counts():
 def test_nouns_of_other_types_are_not_equal():
     for noun in (DOORS[0], Action(), walk().steps[0], walk(), search("a"), Fork(new_id(), 0), Spec("x")):
         assert noun != "something else"
+
+
+def test_scores_are_equal_when_everything_is():
+    made = {
+        "trajectory_id": new_id(),
+        "source": Spec("x"),
+        "unit": "value",
+        "values": (0.5, None),
+        "notes": ("a", None),
+    }
+    assert Scores(**made) == Scores(**made)
+    for change in (
+        {"values": (0.5, 0.5)}, {"start": 1}, {"unit": "reward"}, {"sees": "action"}, {"source": Spec("y")},
+        {"notes": ()}, {"parts": {"spread": (0.1, 0.2)}}, {"trajectory_id": new_id()},
+    ):  # fmt: skip
+        assert Scores(**made | change) != Scores(**made)
 
 
 def test_times_are_compared_as_moments():

@@ -147,6 +147,13 @@ def test_what_people_read_in_the_database(value, text):
     assert encode(value) == (text, 0)
 
 
+def test_few_numbers_are_readable_and_many_are_bytes():
+    for dtype in (np.float64, np.uint8, bool):
+        (_, _, few), (_, _, many) = (json.loads(encode(np.zeros(n, dtype))[0])["$array"] for n in (32, 33))
+        assert few == [0] * 32
+        assert isinstance(many, str)
+
+
 def test_sets_have_one_text_whatever_their_order():
     assert encode({"b", "a", 3, 1.5})[0] == encode({3, 1.5, "a", "b"})[0] == '{"$set":["a","b",1.5,3]}'
 
@@ -266,8 +273,8 @@ WRAPS = [lambda v: [v], lambda v: {"a": v}, lambda v: (v,), lambda v: {1: v}]
 
 
 @pytest.mark.parametrize("wrap", WRAPS)
-def test_a_hundred_levels_are_exact(wrap):
-    value = nested(100, wrap)
+def test_a_hundred_and_one_levels_are_exact(wrap):
+    value = nested(101, wrap)
     text, lost = encode(value)
     strictly(text)
     assert lost == 0

@@ -36,11 +36,8 @@ def upgrade(url: str, as_json: bool) -> None:
 def current(url: str, as_json: bool) -> None:
     """Print the revision that the store at URL is at."""
     from agentprm.store import migrate
-    from agentprm.store.database import close_database, open_database
 
-    database = open_database(url, create=False)
-    revision = migrate.current(database)
-    close_database(database)
+    revision = migrate.current(url)
     is_head = "this version's" if revision == migrate.HEAD else f"this version's is {migrate.HEAD}"
     say({"url": url, "revision": revision, "head": migrate.HEAD}, as_json, f"{url}: {revision or 'empty'} ({is_head})")
 
@@ -52,12 +49,8 @@ def current(url: str, as_json: bool) -> None:
 def check(ctx: click.Context, url: str, as_json: bool) -> None:
     """Compare the tables at URL with what this version expects; exits with 1 when they differ."""
     from agentprm.store import migrate
-    from agentprm.store.database import close_database, open_database
 
-    database = open_database(url, create=False)
-    revision = migrate.current(database)
-    differences = migrate.check(database)
-    close_database(database)
+    revision, differences = migrate.current(url), migrate.check(url)
     is_fine = revision == migrate.HEAD and not differences
     lines = [*differences, f"{url}: {'as expected' if is_fine else f'differs (revision {revision})'}"]
     say({"url": url, "revision": revision, "differences": differences}, as_json, *lines)

@@ -11,6 +11,7 @@ import gymnasium as gym
 from agentprm.errors import InvalidTrajectory
 from agentprm.progress import progress_bar
 from agentprm.record.gymnasium import TrajectoryRecorder
+from agentprm.record.parallel import play_in_processes
 from agentprm.record.recorder import StoreForm
 from agentprm.types import Policy, Trajectory
 
@@ -25,14 +26,16 @@ def rollout(
     steps: int | None = None,
     seeds: int | Iterable[int] = 0,
     store: StoreForm = None,
+    workers: int = 1,
     progress: bool | None = None,
 ) -> list[Trajectory]:
     """Return the episodes that `policy` plays in `env`: so many `episodes`, or until so many `steps` were taken.
 
     `seeds` are one per episode, or a first one to count up from. Episodes go to `store` as they are played, unless
     `env` holds a recorder already; an interruption loses none of them. A last episode that passes `steps` is played to
-    its end. `progress` draws a bar, by default on a terminal. Raises InvalidTrajectory when neither limit is given or
-    the seeds run out.
+    its end. With several `workers` (processes; only with `episodes`), each remakes `env` from its spec and opens the
+    store by its URL. `progress` draws a bar, by default on a terminal. Raises InvalidTrajectory when neither limit is
+    given or the seeds run out.
 
     >>> import gymnasium as gym
     >>> env = gym.make("FrozenLake-v1")
@@ -41,8 +44,10 @@ def rollout(
     """
     if (episodes is None) == (steps is None):
         raise InvalidTrajectory("say how long to play: give either episodes= or steps=")
-    recorded = _recorded(env, store)
     chosen = iter(count(seeds) if isinstance(seeds, int) else seeds)
+    if workers > 1 and episodes is not None:
+        return _spread(policy, env, [_next(chosen, i) for i in range(episodes)], store, workers, progress)
+    recorded = _recorded(env, store)
     played: list[Trajectory] = []
     n_steps = 0
     try:
@@ -54,6 +59,17 @@ def rollout(
     finally:
         if recorded is not env:
             recorded.recorder.close()
+    return played
+
+
+def _spread(
+    policy: Policy, env: gym.Env[Any, Any], seeds: list[int], store: StoreForm, workers: int, progress: bool | None
+) -> list[Trajectory]:
+    played: list[Trajectory] = []
+    with progress_bar("playing", len(seeds), progress) as advance:
+        for trajectory in play_in_processes(policy, env, seeds, store, workers):
+            played.append(trajectory)
+            advance(1, _share(played))
     return played
 
 

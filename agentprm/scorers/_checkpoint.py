@@ -43,7 +43,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         given, probe = settings(config), config["probe"]
-        kinds = (given["beta"], float | int), (given["context"], int), (probe["ids"], str), (probe["values"], list)
+        digests = [(config["params"][name], str) for name in ("weights", "template", "tokenizer")]
+        numbers = (given["beta"], float | int), (given["context"], int)
+        kinds = *digests, *numbers, (probe["ids"], str), (probe["values"], list)
         if not all(isinstance(value, kind) for value, kind in kinds) or not isinstance(config["template"], dict):
             raise TypeError("a value of the wrong kind")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agentprm.text.describe import action_text, observation_text
+from agentprm.text.describe import action_text, readable_text
 from agentprm.types import Action, Observation, Step, Trajectory
 
 __all__ = ["Context", "Hashes", "History", "contexts", "extract"]
@@ -70,7 +70,7 @@ class History:
 
     def look(self, observation: Observation, action: Action) -> Context:
         """Return the context of an action that is not taken yet."""
-        seen, done = observation_text(observation), action_text(action)
+        seen, done = readable_text(observation), action_text(action)
         repeats, used = self._counts.get((seen, done), 0), self._counts.get(done, 0)
         return Context(self._task, seen, done, action.plan, self._seen_before, self._done, self._index, repeats, used)
 

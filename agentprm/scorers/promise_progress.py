@@ -231,7 +231,7 @@ class PromiseProgress:
         encoder = checkpoint.read_encoder(folder, config)
         model = cls(checkpoint.read_backbone(folder), encoder, **checkpoint.settings(config))
         checkpoint.read_head(folder, model.reader)
-        if (found := model.reader.digest()) != (recorded := config["params"].get("weights")):
+        if (found := model.reader.digest()) != (recorded := config["params"]["weights"]):
             raise InvalidSpec(f"{folder} holds other weights ({found}) than those that were saved ({recorded})")
         assert_probe(model, config["probe"])
         assert_train_serve_identity(model)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase
-from agentprm.store.database import Database
+from agentprm.store.database import Database, close_database, open_database
 from agentprm.store.url import plain_url
 
 __all__ = ["HEAD", "check", "current", "ensure", "upgrade"]
@@ -23,12 +25,24 @@ def migrations() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
 
 
-def current(database: Database) -> str | None:
-    """Return the revision a database is at; None for an empty one.
+@contextmanager
+def _opened(form: Database | str | Path, *, create: bool = False) -> Iterator[Database]:
+    if isinstance(form, Database):
+        yield form
+        return
+    database = open_database(form, create=create)
+    try:
+        yield database
+    finally:
+        close_database(database)
+
+
+def current(store: Database | str | Path) -> str | None:
+    """Return the revision that the store at a URL is at; None for an empty database.
 
     Raises NotOurDatabase when it holds tables of something else.
     """
-    with database.reading() as connection:
+    with _opened(store) as database, database.reading() as connection:
         return _current(connection)
 
 
@@ -65,25 +79,25 @@ def ensure(database: Database, *, allow: bool = True) -> None:
     upgrade(database)
 
 
-def upgrade(database: Database, revision: str = "head") -> None:
-    """Run the migrations up to `revision`, in one transaction under a lock."""
+def upgrade(store: Database | str | Path, revision: str = "head") -> None:
+    """Bring the store at a URL to `revision`, in one transaction under a lock; make it if there is none."""
     from alembic import command
 
-    with database.migrating() as connection:
+    with _opened(store, create=True) as database, database.migrating() as connection:
         _refuse_newer(database, _current(connection))
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
 
-def check(database: Database) -> list[str]:
-    """Return how the tables differ from what this version expects, one line each; empty when they do not."""
+def check(store: Database | str | Path) -> list[str]:
+    """Return how a store's tables differ from what this version expects, one line each; empty when they do not."""
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
     from agentprm.store.tables import metadata
 
-    with database.reading() as connection:
+    with _opened(store) as database, database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return [str(difference) for difference in compare_metadata(context, metadata)]
 

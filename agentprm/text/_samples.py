@@ -17,6 +17,7 @@ _THEN = datetime(2000, 1, 1, tzinfo=UTC)
 
 def sample_trajectories(markers: Sequence[str]) -> tuple[Trajectory, ...]:
     """Return the samples; `markers` are what a hostile text would spell."""
+    # Any change here renames every template, and models saved before can no longer be loaded.
     return _walk(), _tools(), _hostile("".join(markers))
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from agentprm import values
+from agentprm.errors import MissingText
 from agentprm.types import Action, Observation, ToolCall, Value
 
-__all__ = ["action_text", "call_text", "describe", "observation_text"]
+__all__ = ["action_text", "call_text", "describe", "observation_text", "readable_text"]
 
 _MOST_ELEMENTS = 32
 """Arrays up to this size are written out; larger ones are named by dtype, shape and hash."""
@@ -50,6 +51,23 @@ def _describe_elements(elements: Any) -> str:
     if isinstance(elements, list):
         return "[" + ", ".join(map(_describe_elements, elements)) + "]"
     return f"{elements:.6g}" if isinstance(elements, float) else str(elements)
+
+
+def readable_text(observation: Observation) -> str:
+    """Return `observation_text` for a model that reads words.
+
+    Raises MissingText for an observation that is nothing but a large array: its name tells a model nothing.
+
+    >>> readable_text(Observation(native=np.array([1, 2])))
+    '[1, 2]'
+    """
+    native = observation.native
+    if not observation.text and isinstance(native, np.ndarray) and native.size > _MOST_ELEMENTS:
+        raise MissingText(
+            f"an observation {describe(native)} has no words, and this scorer reads words: give the recorder or "
+            "wrapper render=, a function from the observation to text"
+        )
+    return observation_text(observation)
 
 
 def observation_text(observation: Observation) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from agentprm.errors import InvalidSpec
 from agentprm.text._samples import sample_trajectories
-from agentprm.text.describe import action_text, describe, observation_text
+from agentprm.text.describe import action_text, describe, readable_text
 from agentprm.types import Step, ToolCall, Trajectory
 from agentprm.values import clean_text
 
@@ -105,7 +105,7 @@ def render(trajectory: Trajectory, sees: LiveSight = "action") -> list[Segment]:
     """
     segments = [Segment("task", None, clean_text(trajectory.task.text))]
     for t, observation in enumerate(trajectory.observations if sees == "result" else trajectory.observations[:-1]):
-        words = clean_text(observation_text(observation))
+        words = clean_text(readable_text(observation))
         segments.append(Segment("observation", t, words, scored=sees == "result" and t > 0))
         if t < len(trajectory):
             segments += _decision(t, trajectory.steps[t], ends_step=sees == "action")

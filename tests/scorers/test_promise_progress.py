@@ -406,7 +406,9 @@ def test_a_damaged_folder_is_refused(folder, name, damage):
         PromiseProgress.load(folder)
 
 
-@pytest.mark.parametrize("path", ["params__beta", "params__sees", "params__context", "probe__values", "template"])
+@pytest.mark.parametrize(
+    "path", ["params__beta", "params__sees", "params__context", "params__tokenizer", "probe__values", "template"]
+)
 def test_a_nonsensical_configuration_is_refused(folder, path):
     edit(folder, **{path: None})
     with pytest.raises(InvalidSpec):

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from agentprm.text.describe import action_text, call_text, describe, observation_text
+from agentprm.errors import MissingText
+from agentprm.text.describe import action_text, call_text, describe, observation_text, readable_text
 from agentprm.types import Action, Observation, ToolCall
 
 
@@ -98,3 +99,11 @@ def test_arguments_that_are_not_json_have_words_as_well(arguments):
     words = call_text(ToolCall("f", arguments))
     assert words.startswith("f(")
     assert "\n" not in words
+
+
+def test_a_large_array_alone_has_no_words_for_a_model():
+    picture = np.zeros((7, 7, 3), dtype=np.uint8)
+    with pytest.raises(MissingText, match=r"render="):
+        readable_text(Observation(native=picture))
+    assert readable_text(Observation("a grid", native=picture)) == "a grid"
+    assert "mission: go" in readable_text(Observation(native={"mission": "go", "image": picture}))
