@@ -93,7 +93,8 @@ def render(trajectory: Trajectory, sees: LiveSight = "action") -> list[Segment]:
 
     The task, then turn by turn: the observation, the plan if there is one, the action with its tool calls as
     ``name({json})``, and what each call returned. For *action* a step ends with its action, for *result* with the
-    observation that follows. Lone surrogates and NUL become U+FFFD, as in the store.
+    observation that follows. Lone surrogates and NUL become U+FFFD, as in the store. Raises MissingText for an
+    observation that is a large array without any words.
 
     >>> from agentprm.types import Action, Observation, Step, Task, new_id
     >>> step = Step(Observation("a door"), Action("open it", plan="try"))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
 from agentprm import PRMRewardWrapper, Recipe, fit
-from agentprm.errors import InvalidScores, InvalidSpec, SightError, TokenMismatch, TrainingError, UnitError
+from agentprm.errors import InvalidScores, InvalidSpec, MissingText, SightError, TokenMismatch, TrainingError, UnitError
 from agentprm.labels.temporal import Temporal
 from agentprm.scorers._reader import buckets
 from agentprm.scorers.promise_progress import PromiseProgress, assert_train_serve_identity
@@ -159,6 +160,12 @@ def test_a_turn_longer_than_the_context_has_no_score_and_those_after_it_do():
     assert [v is None for v in scores.values] == [False, True, False]
     assert "longer than the 64 tokens" in scores.notes[1]
     assert scores.notes[2] == "read without 2 of 2 earlier turns"
+
+
+def test_an_observation_without_words_is_an_error():
+    step = Step(Observation(native=np.zeros((8, 8))), Action("go"))
+    with pytest.raises(MissingText):
+        shaken()([Trajectory(new_id(), Task("t"), (step,), Observation())])
 
 
 def test_a_task_longer_than_the_context_leaves_no_score():
