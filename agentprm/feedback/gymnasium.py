@@ -154,8 +154,10 @@ def last_score(scores: Scores, trajectory: Trajectory) -> Scores:
             f"{scores.source.name} was asked for step {index} of {trajectory.id}, and scored {len(scores)} steps "
             f"from {scores.start} on of {scores.trajectory_id}"
         )
-    value = scores.values[index - scores.start]
-    return Scores(trajectory.id, scores.source, scores.unit, (value,), index, sees=scores.sees)
+    i = index - scores.start
+    parts = {name: (series[i],) for name, series in scores.parts.items()}
+    notes = scores.notes[i : i + 1]
+    return Scores(trajectory.id, scores.source, scores.unit, (scores.values[i],), index, parts, notes, scores.sees)
 
 
 def shaping_spec(shape: str | Shape | None, terms: Mapping[str, float], scorer: LiveScorer) -> Spec:

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from agentprm.errors import MissingText
-from agentprm.feedback.gymnasium import chosen_shape, shaping_spec
+from agentprm.feedback.gymnasium import chosen_shape, last_score, shaping_spec
 from agentprm.ops.shape import Shaping
 from agentprm.record.gymnasium_vector import Moved, VectorRecorder, reset_mask, said
 from agentprm.record.outcome import OutcomeRule
@@ -114,7 +114,7 @@ class PRMVectorRewardWrapper(gym.vector.VectorWrapper):
         if not seen:
             return []
         try:
-            return [_of_last_step(scores, len(t)) for scores, t in zip(self.scorer(seen), seen, strict=True)]
+            return [last_score(scores, t) for scores, t in zip(self.scorer(seen), seen, strict=True)]
         except MissingText:
             raise
         except Exception as error:
@@ -141,8 +141,3 @@ class PRMVectorRewardWrapper(gym.vector.VectorWrapper):
             return {"prm": prm, "_prm": mask}
         ids = said(self.recorder, begun)
         return {"prm": {**prm, **ids["prm"]}, "_prm": mask | ids["_prm"]}
-
-
-def _of_last_step(scores: Scores, n: int) -> Scores:
-    value = scores.values[n - 1 - scores.start]
-    return Scores(scores.trajectory_id, scores.source, scores.unit, (value,), n - 1, sees=scores.sees)
