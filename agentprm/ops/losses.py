@@ -31,16 +31,16 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def progress_error(predictions: Tensor, targets: Tensor, follows: Tensor) -> Tensor:
-    """Return the progress loss, the mean of ½ ((M_t − M_{t−1}) − (Q_t − Q_{t−1}))² (Xi et al. 2025, eq. 9).
+    """Return the progress loss, the mean of ((M_t − M_{t−1}) − (Q_t − Q_{t−1}))² (Xi et al. 2025, eq. 9).
 
     `follows` is True where a number follows on the one before it, as the next step of the same trajectory; a first
-    step has no progress. 0 when nothing follows.
+    step has no progress. 0 when nothing follows. The paper's Algorithm 1 prints a factor ½ that its eq. 9 does not.
 
     >>> import torch
     >>> predictions, targets = torch.tensor([0.5, 0.5, 0.75]), torch.tensor([0.0, 1.0, 1.0])
     >>> progress_error(predictions, targets, torch.tensor([False, True, False])).item()
-    0.5
+    1.0
     """
     error = predictions - targets
     change = (error[1:] - error[:-1])[follows[1:]]
-    return change.square().sum() / (2 * max(1, len(change)))
+    return change.square().sum() / max(1, len(change))

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from agentprm.errors import InvalidScores, TrainingError, UnitError
+from agentprm.scorers._labels import Labels
 from agentprm.text.windows import Window
-from agentprm.types import Scores, Trajectory
 
-__all__ = ["Lesson", "value_labels"]
-
-Labels = list[float | None]
+__all__ = ["Lesson"]
 
 
 @dataclass(slots=True)
@@ -40,23 +37,3 @@ class Lesson:
             self.picks.append(pick)
             self.targets.append(label)
             self.follows.append(t > 0 and labels[t - 1] is not None)
-
-
-def value_labels(trajectory: Trajectory, scores: Scores, learner: str) -> Labels:
-    """Return the label of each step, None where there is none.
-
-    Raises InvalidScores for labels of another trajectory, UnitError for labels that are no values, TrainingError for
-    labels outside [0, 1].
-    """
-    if scores.trajectory_id != trajectory.id or scores.start + len(scores) > len(trajectory):
-        raise InvalidScores(
-            f"labels of steps {scores.start} to {scores.start + len(scores) - 1} of {scores.trajectory_id} beside "
-            f"trajectory {trajectory.id} of {len(trajectory)} steps"
-        )
-    if scores.unit != "value":
-        raise UnitError(f"{learner} learns values, and {scores.source.name} gives a {scores.unit}")
-    if outside := [v for v in scores.values if v is not None and not 0 <= v <= 1]:
-        raise TrainingError(f"a value is an outcome to expect, in [0, 1], not {outside[0]}: scale the outcomes")
-    labels: Labels = [None] * len(trajectory)
-    labels[scores.start : scores.start + len(scores)] = scores.values
-    return labels

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from agentprm.errors import InvalidScores, InvalidSpec, TrainingError, UnitError
+from agentprm.errors import InvalidSpec, TrainingError
 from agentprm.ops.losses import progress_error, soft_cross_entropy, squared_error
 from agentprm.scorers._features import Context, contexts
+from agentprm.scorers._labels import value_labels
 from agentprm.scorers._network import Network, Size
 from agentprm.spec import CONFIG, register
 from agentprm.types import Scores, Spec, Trajectory
@@ -200,24 +201,9 @@ class _Learnt:
 def _labelled(batch: Iterable[tuple[Trajectory, Scores]]) -> Iterator[tuple[Context, float, bool]]:
     """Yield each labelled step: its context, its label, and whether it follows on the one yielded before."""
     for trajectory, scores in batch:
-        labels = _labels(trajectory, scores)
+        labels = value_labels(trajectory, scores, "a hashed model")
         before = None
         for context, label in zip(contexts(trajectory), labels, strict=True):
             if label is not None:
                 yield context, label, before is not None
             before = label
-
-
-def _labels(trajectory: Trajectory, scores: Scores) -> list[float | None]:
-    if scores.trajectory_id != trajectory.id or scores.start + len(scores) > len(trajectory):
-        raise InvalidScores(
-            f"labels of steps {scores.start} to {scores.start + len(scores) - 1} of {scores.trajectory_id} beside "
-            f"trajectory {trajectory.id} of {len(trajectory)} steps"
-        )
-    if scores.unit != "value":
-        raise UnitError(f"a hashed model learns values, and {scores.source.name} gives a {scores.unit}")
-    if outside := [v for v in scores.values if v is not None and not 0 <= v <= 1]:
-        raise TrainingError(f"a value is an outcome to expect, in [0, 1], not {outside[0]}: scale the outcomes")
-    labels: list[float | None] = [None] * len(trajectory)
-    labels[scores.start : scores.start + len(scores)] = scores.values
-    return labels

@@ -12,8 +12,9 @@ from agentprm.ops.losses import progress_error, squared_error
 from agentprm.scorers import _checkpoint as checkpoint
 from agentprm.scorers._backbones import make_room, positions, pretrained, tiny_llama
 from agentprm.scorers._identity import assert_probe, assert_train_serve_identity, probe
+from agentprm.scorers._labels import value_labels
 from agentprm.scorers._learnt import Learnt
-from agentprm.scorers._lesson import Lesson, value_labels
+from agentprm.scorers._lesson import Lesson
 from agentprm.scorers._reader import Reader
 from agentprm.spec import register
 from agentprm.text.render import PLAIN, LiveSight, Template
@@ -178,8 +179,7 @@ class PromiseProgress:
         values = self.reader(lesson.windows)[lesson.picks]
         targets = values.new_tensor(lesson.targets)
         follows = torch.tensor(lesson.follows, device=values.device)
-        # progress_error is Algorithm 1's, with a factor ½ that eq. 6 and 9, followed here, do not have.
-        return squared_error(values, targets) + 2 * self.beta * progress_error(values, targets, follows)
+        return squared_error(values, targets) + self.beta * progress_error(values, targets, follows)
 
     def _readable(self, trajectory: Trajectory, scores: Scores) -> tuple[list[Window], list[float | None]]:
         """Return windows and labels, without those labels that stand where nothing can be read."""

@@ -143,9 +143,9 @@ class Database:
 
 
 def _engine(url: URL, is_memory: bool) -> sa.Engine:
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"pool_pre_ping": True}  # a server may have been restarted meanwhile
     if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"check_same_thread": False, "timeout": _BUSY_S}
+        options = {"connect_args": {"check_same_thread": False, "timeout": _BUSY_S}}
     if is_memory:
         options["poolclass"] = StaticPool
     try:

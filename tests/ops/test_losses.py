@@ -25,7 +25,7 @@ def test_soft_cross_entropy_is_least_where_the_chance_is_the_target():
 def test_progress_error_counts_only_changes_within_a_trajectory():
     predictions, targets = torch.tensor([0.5, 0.25, 0.0, 1.0]), torch.tensor([0.0, 0.0, 0.0, 0.0])
     follows = torch.tensor([False, True, False, True])
-    assert progress_error(predictions, targets, follows).item() == ((-0.25) ** 2 + 1.0**2) / 2 / 2
+    assert progress_error(predictions, targets, follows).item() == ((-0.25) ** 2 + 1.0**2) / 2
 
 
 def test_progress_error_of_first_steps_only_is_zero_and_can_be_learnt_from():

@@ -103,8 +103,8 @@ with Store(sys.argv[1]) as store:
 """
 
 
-def test_processes_that_open_a_new_file_at_once_all_succeed(tmp_path):
-    command = [sys.executable, "-W", "error", "-c", OPENING, str(tmp_path / "runs.db")]
+def test_processes_that_open_a_new_database_at_once_all_succeed(url):
+    command = [sys.executable, "-W", "error", "-c", OPENING, url]
     children = [
         subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(4)
@@ -115,7 +115,8 @@ def test_processes_that_open_a_new_file_at_once_all_succeed(tmp_path):
     for child in children:
         said, error = child.communicate()
         assert (said, error) == (b"0\n", b"")
-    assert counts(tmp_path / "runs.db") == (20, 80, 100)
+    with Store(url) as store:
+        assert [len(t) for t in store.trajectories(ended=True)] == [4] * 20
 
 
 def in_process(context, function, *args):
@@ -205,14 +206,21 @@ def test_a_forked_child_that_goes_idle_writes_its_group(tmp_path, fork):
         assert counts(path) == (2, 4, 6)
 
 
-def test_parent_goes_on_while_children_come_and_go(tmp_path, fork):
-    path = tmp_path / "runs.db"
-    with Store(path) as store:
-        for _ in range(5):
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_parent_goes_on_while_children_come_and_go(url, fork):
+    with Store(url, durability="step") as store:
+
+        def child():
+            gc.collect()
             store.add(plain(1))
-            fork(gc.collect)
+            assert len(list(store.trajectories())) > 1
+            store.close()
+
+        for _ in range(3):
             store.add(plain(1))
-    assert counts(path)[0] == 10
+            fork(child)
+            store.add(plain(1))
+        assert len(list(store.trajectories())) == 9
 
 
 # Copied.

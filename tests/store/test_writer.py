@@ -6,8 +6,10 @@ import shutil
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 from filled import done, events, full, plain, scored
 
@@ -231,6 +233,26 @@ def test_rows_written_while_a_table_was_gone_are_written_later(path):
         assert store.dropped == 0
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("durability", ["step", "group"])
+def test_a_server_that_hung_up_is_called_again(url, durability):
+    t = plain(6, ending=done())
+    everything = list(events(t))
+    with Store(url, durability=durability) as store:
+        for event in everything[:3]:
+            store.write(event)
+        list(store.trajectories())
+        with psycopg.connect(str(url), autocommit=True) as other:
+            others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            assert other.execute(f"SELECT count(pg_terminate_backend(pid)) FROM ({others}) x").fetchone()[0] >= 2
+        for event in everything[3:]:
+            store.write(event)
+        with suppress(StoreError):
+            store.flush()
+        assert list(store.trajectories()) == [t]
+        assert store.dropped == 0
+
+
 def test_more_than_memory_should_hold_is_dropped_and_counted(path, impatient, monkeypatch):
     monkeypatch.setattr(writer, "_MOST_WAITING", 20)
     monkeypatch.setattr(writer, "_PATIENCE", 0)
@@ -291,20 +313,19 @@ def test_closing_loses_what_cannot_be_written_counted_and_said(path, impatient, 
 # What can never be kept.
 
 
-def test_a_trajectory_deleted_while_it_runs_loses_only_itself(path):
-    for durability in ("step", "group"):
-        gone, kept = plain(4, ending=done()), plain(4, ending=done())
-        with Store(path, durability=durability) as store:
-            store.write(next(events(gone)))
-            store.flush()
-            store.delete(gone.id)
-            for one, other in zip(list(events(gone))[1:], events(kept), strict=False):
-                store.write(one)
-                store.write(other)
-            store.write(list(events(kept))[-1])
-            assert list(store.trajectories()) == [kept]
-            assert store.dropped == 4
-            store.delete(kept.id)
+@pytest.mark.parametrize("durability", ["step", "group"])
+def test_a_trajectory_deleted_while_it_runs_loses_only_itself(url, durability):
+    gone, kept = plain(4, ending=done()), plain(4, ending=done())
+    with Store(url, durability=durability) as store:
+        store.write(next(events(gone)))
+        store.flush()
+        store.delete(gone.id)
+        for one, other in zip(list(events(gone))[1:], events(kept), strict=False):
+            store.write(one)
+            store.write(other)
+        store.write(list(events(kept))[-1])
+        assert list(store.trajectories()) == [kept]
+        assert store.dropped == 4
 
 
 def test_an_event_that_cannot_be_encoded_loses_only_itself_and_leaves_no_half_of_it(path, caplog):
@@ -323,11 +344,11 @@ def test_an_event_that_cannot_be_encoded_loses_only_itself_and_leaves_no_half_of
     assert "not JSON" in caplog.text
 
 
-def test_rows_that_the_driver_refuses_take_no_other_trajectory_with_them(path):
+def test_rows_that_the_driver_refuses_take_no_other_trajectory_with_them(url):
     huge = Action(tool_calls=(ToolCall("search", attempts=2**70),))
     good, bad = plain(2, ending=done()), plain(2)
     bad = bad._with(steps=(bad.steps[0], Step(bad.steps[1].observation, huge)))
-    with Store(path, durability="group") as store:
+    with Store(url, durability="group") as store:
         for t in (bad, good):
             for event in events(t):
                 store.write(event)
