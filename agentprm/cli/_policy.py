@@ -6,11 +6,20 @@ from typing import Any
 
 import gymnasium as gym
 
+from agentprm.errors import InvalidSpec
 from agentprm.record.policies import RandomPolicy
 from agentprm.spec import resolve
 from agentprm.types import Policy
 
-__all__ = ["named_policy"]
+__all__ = ["made", "named_policy"]
+
+
+def made(env_id: str) -> gym.Env[Any, Any]:
+    """Return the environment of an id, ``module:id`` to import the module first; raises InvalidSpec for no module."""
+    try:
+        return gym.make(env_id)
+    except ModuleNotFoundError as error:
+        raise InvalidSpec(f"the environment {env_id!r} cannot be made: {error}") from error
 
 
 def named_policy(name: str, env: gym.Env[Any, Any], seed: int = 0) -> Policy:

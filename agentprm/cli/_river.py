@@ -28,7 +28,7 @@ from agentprm.search.best_of_n import Reranked
 from agentprm.spec import load_scorer
 from agentprm.store.store import Store
 from agentprm.train.batches import Labelled
-from agentprm.train.fit import Recipe, fit
+from agentprm.train.fit import Fit, Recipe, fit
 from agentprm.types import Policy, Scorer, Scores, Trajectory
 
 __all__ = ["Result", "River", "comparison"]
@@ -82,10 +82,13 @@ class River:
     temperature: float = 4.0
     database: Path = field(init=False)
     """Where the episodes go: a new file, so that an earlier run is never mixed in."""
+    mark: str = field(init=False)
+    """What tells this run's files from an earlier one's."""
 
     def __post_init__(self) -> None:
-        names = ("runs.db" if i == 1 else f"runs-{i}.db" for i in count(1))
-        self.database = next(path for path in map(self.folder.joinpath, names) if not path.exists())
+        marks = ("" if i == 1 else f"-{i}" for i in count(1))
+        self.mark = next(mark for mark in marks if not (self.folder / f"runs{mark}.db").exists())
+        self.database = self.folder / f"runs{self.mark}.db"
 
     def weak_policy(self) -> ClonedPolicy:
         """Return a policy cloned from a few successes of an agent that knows nothing, made erratic by temperature."""
@@ -113,18 +116,18 @@ class River:
     @property
     def model(self) -> Path:
         """Where the trained scorer lies."""
-        return self.folder / "model"
+        return self.folder / f"model{self.mark}"
 
     def trained(self, pairs: Any, seed: int) -> Hashed:
         """Return a scorer trained on labelled trajectories."""
         model = Hashed(seed=seed)
-        fit(model, pairs, Recipe(seed=seed))
+        _whole(fit(model, pairs, Recipe(seed=seed)))
         return model
 
     def temporal(self, played: Sequence[Trajectory], seed: int) -> Hashed:
         """Return a scorer trained on TD + GAE targets, recomputed from the scorer itself at every pass."""
         model = Hashed(seed=seed)
-        fit(model, Labelled(played, Temporal(model)), Recipe(seed=seed))
+        _whole(fit(model, Labelled(played, Temporal(model)), Recipe(seed=seed)))
         return model
 
     def monte_carlo(self, played: Sequence[Trajectory], policy: Policy, seed: int) -> tuple[Hashed, int]:
@@ -218,12 +221,18 @@ class River:
         axes.set(xlim=(0, 1), xlabel="success on unseen episodes, 95 % interval")
         axes.set_title(f"UnlockPickup: best of {self.candidates} actions at every turn", loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-        picture = self.folder / "success.png"
+        picture = self.folder / f"success{self.mark}.png"
         figure.savefig(picture, dpi=150)
         return picture
 
     def _choosing(self, policy: ClonedPolicy, scorer: Scorer, seed: int) -> Policy:
         return Reranked(policy.seeded(seed), scorer, self.candidates)
+
+
+def _whole(report: Fit) -> None:
+    """Let an interruption of the training end the run: figures of a model cut short would mean nothing."""
+    if report.interrupted:
+        raise KeyboardInterrupt
 
 
 def comparison(results: Sequence[Result], candidates: int) -> Table:

@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 
 from agentprm.cli.output import as_json, print_table
-from agentprm.errors import NoSuchTrajectory
+from agentprm.errors import NoSuchTrajectory, UnknownName
 
 __all__ = ["credit"]
 
@@ -30,7 +30,9 @@ _QUESTIONS = {
 @click.option("--policy", help="Only this policy's episodes.")
 @click.option("--env", help="Only episodes in this environment.")
 @click.option("--task", help="Only episodes of the task with this key.")
-@click.option("--limit", default=10, show_default=True, help="Rows of the list of failed episodes.")
+@click.option(
+    "--limit", default=10, show_default=True, type=click.IntRange(1), help="Rows of the list of failed episodes."
+)
 @click.option("--sql", is_flag=True, help="Print the SQL statements instead of running them for you.")
 @as_json
 def credit(
@@ -55,6 +57,7 @@ def credit(
     if (question == "timeline") != (trajectory is not None):
         raise click.UsageError("timeline takes the id of one trajectory, the other questions none")
     with Store(url, create=False) as store:
+        _require_scorer(store, scorer)
         if trajectory is not None:
             tables = [queries.timeline(store, _id(trajectory), scorer)]
         else:
@@ -75,6 +78,16 @@ def _ask(queries: Any, name: str, store: Any, scorer: str | None, limit: int, fi
     if name == "success":
         return ask(store, **filters)
     return ask(store, scorer, **({"limit": limit} if name == "sinking" else {}), **filters)
+
+
+def _require_scorer(store: Any, name: str | None) -> None:
+    """Return if the store holds scores of that name; raises UnknownName with those there are."""
+    if name is None:
+        return
+    with store.connection() as connection:
+        known = sorted({row[0] for row in connection.exec_driver_sql("SELECT name FROM scorer")})
+    if name not in known:
+        raise UnknownName(f"the store holds no scores by {name!r}; there are {', '.join(known) or 'none'}")
 
 
 def _id(text: str) -> UUID:

@@ -59,15 +59,13 @@ def _method(text: str, critic: str | None, env_id: str | None, policy: str) -> A
             raise click.UsageError("temporal needs a critic: give --critic, a model's folder or constant:value=0.5")
         return Temporal(make(critic), **spec.params)
     if spec.name == "monte_carlo":
-        import gymnasium as gym
-
-        from agentprm.cli._policy import named_policy
+        from agentprm.cli._policy import made, named_policy
         from agentprm.labels.monte_carlo import MonteCarlo
         from agentprm.record.replay import Replay
 
         if env_id is None:
             raise click.UsageError("monte_carlo plays on from every step: give --env, a Gymnasium id")
-        env = gym.make(env_id)
+        env = made(env_id)
         return MonteCarlo(Replay(env, named_policy(policy, env)), **spec.params)
     scorer = make(spec)
     if scorer.sees != "episode":

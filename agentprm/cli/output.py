@@ -74,9 +74,8 @@ def print_table(table: Table) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     grid = Grid(title=table.title, title_justify="left", caption=table.note or None, caption_justify="left")
     for column, is_number in zip(table.columns, _numeric(table.rows, len(table.columns)), strict=True):
-        grid.add_column(
-            column, justify="right" if is_number else "left", overflow="fold", no_wrap=column == "trajectory"
-        )
+        side: Any = "right" if is_number else "left"
+        grid.add_column(column, justify=side, overflow="fold", no_wrap=is_number)
     for row in table.rows:
         grid.add_row(*(Text(shown(cell)[:200]) for cell in row))
     console.print(grid if table.rows else f"{table.title}: nothing to show", highlight=False)

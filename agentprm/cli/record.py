@@ -40,7 +40,7 @@ def record(
     """
     import gymnasium as gym
 
-    from agentprm.cli._policy import named_policy
+    from agentprm.cli._policy import made, named_policy
     from agentprm.feedback.gymnasium import PRMRewardWrapper
     from agentprm.record.gymnasium import TrajectoryRecorder
     from agentprm.record.rollout import rollout
@@ -48,7 +48,7 @@ def record(
 
     if (episodes is None) == (steps is None):
         raise click.UsageError("say how long to play: give either --episodes or --steps")
-    bare = gym.make(env)
+    bare = made(env)
     plays = named_policy(policy, bare, seed)
     with Store(url) as store:
         if scorer is None:

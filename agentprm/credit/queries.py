@@ -84,13 +84,14 @@ def value_by_action(store: Store, scorer: Spec | str | None = None, **filters: s
     """
     e, d = parts.episodes(filters), parts.deltas(parts.scored(scorer))
     at = (t.content.c.trajectory_id == d.c.trajectory_id) & (t.content.c.idx == d.c.idx)
+    step = (t.step.c.trajectory_id == d.c.trajectory_id) & (t.step.c.idx == d.c.idx)
     called = (t.tool_call.c.trajectory_id == d.c.trajectory_id) & (t.tool_call.c.idx == d.c.idx)
-    joined = d.join(e, e.c.id == d.c.trajectory_id).join(t.content, at).outerjoin(t.tool_call, called).outerjoin(t.tool)
+    joined = d.join(e, e.c.id == d.c.trajectory_id).join(t.content, at).join(t.step, step)
+    joined = joined.outerjoin(t.tool_call, called).outerjoin(t.tool)
     word = parts.first_word(sa.func.coalesce(t.content.c.action_text, t.content.c.action_native), _dialect(store))
     share = 1.0 / sa.func.count().over(partition_by=(d.c.trajectory_id, d.c.idx))
-    calls = sa.select(
-        sa.func.coalesce(t.tool.c.name, word).label("action"), d.c.trajectory_id, d.c.delta, share.label("share")
-    ).select_from(joined)
+    named = sa.case((t.step.c.kind == "message", "(message)"), else_=sa.func.coalesce(t.tool.c.name, word))
+    calls = sa.select(named.label("action"), d.c.trajectory_id, d.c.delta, share.label("share")).select_from(joined)
     each = calls.where(d.c.delta.is_not(None)).cte("each_call")
     total, weight = sa.func.sum(each.c.delta * each.c.share), sa.func.sum(each.c.share)
     per_episode = sa.select(each.c.action, total.label("s"), weight.label("n"))

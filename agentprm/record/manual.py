@@ -16,6 +16,7 @@ from agentprm.errors import InvalidTrajectory
 from agentprm.record.episode import Episode
 from agentprm.record.recorder import StoreForm
 from agentprm.spec import resolve
+from agentprm.text.describe import describe
 from agentprm.types import (
     Action,
     Ending,
@@ -71,8 +72,8 @@ def episode(
         # By name: a recorder knows that there are stores, not how one is made.
         opened = resolve("agentprm.store.store:Store")(store)
     begun = Trajectory(
-        new_id(), task if isinstance(task, Task) else Task(task), (), Observation(), None, external_id, env, policy,
-        seed, group, parent, meta=dict(meta or {}),
+        new_id(), task if isinstance(task, Task) else Task(describe(task)), (), Observation(), None, external_id, env,
+        policy, seed, group, parent, meta=dict(meta or {}),
     )  # fmt: skip
     ep = ManualEpisode(begun, opened.write if opened is not None else None)
     token = _current.set(ep)
@@ -110,9 +111,9 @@ class ManualEpisode:
         """The episode so far, without the turn that is still open."""
         return self._episode.trajectory if self._episode else self._begun._with(last=self._first)
 
-    def observe(self, text: str = "", native: Value | None = None, images: tuple[Image, ...] = ()) -> None:
-        """Say what was seen; it closes the open turn, whose result it is."""
-        seen = Observation(text, native, images)
+    def observe(self, text: Value = "", native: Value | None = None, images: tuple[Image, ...] = ()) -> None:
+        """Say what was seen, in words or as a value; it closes the open turn, whose result it is."""
+        seen = Observation(*_told(text, native), images)
         with self._lock:
             self._require_open()
             if self._turn is not None:
@@ -126,7 +127,7 @@ class ManualEpisode:
         """Say what is intended; it opens a turn, closing one that has acted already."""
         with self._lock:
             turn = self._open_turn(fresh=self._turn is not None and self._turn.has_acted)
-            turn.plan = "\n".join(filter(None, (turn.plan, text)))
+            turn.plan = "\n".join(filter(None, (turn.plan, describe(text))))
 
     def tool(
         self,
@@ -145,7 +146,7 @@ class ManualEpisode:
 
     def act(
         self,
-        text: str = "",
+        text: Value = "",
         native: Value | None = None,
         *,
         reward: float = 0.0,
@@ -154,7 +155,8 @@ class ManualEpisode:
         """Say what was done or answered, and what the world paid; a second act opens a turn of its own."""
         with self._lock:
             turn = self._open_turn(fresh=self._turn is not None and self._turn.acted)
-            turn.text, turn.native, turn.acted = text, native, True
+            turn.text, turn.native = _told(text, native)
+            turn.acted = True
             turn.reward, turn.info = float(reward), dict(info or {})
 
     def end(self, outcome: float | None = None, status: Status = "completed") -> None:
@@ -198,6 +200,11 @@ class ManualEpisode:
     def _require_open(self) -> None:
         if self._episode is not None:
             self._episode.require_open("more")
+
+
+def _told(text: Any, native: Value | None) -> tuple[str, Value | None]:
+    """Return text and native value; what was given as text and is none is the native value."""
+    return (text, native) if isinstance(text, str) else ("", text if native is None else native)
 
 
 class _Turn:

@@ -86,8 +86,12 @@ class Fit:
     interrupted: bool = False
 
     def __str__(self) -> str:
-        loss = "nothing held out" if self.loss is None else f"held-out loss {self.loss:.4f}"
-        return f"{self.n_labels} labels, {self.steps} steps, {loss} at step {self.best_step}, {self.seconds:.1f} s"
+        loss = "nothing held out" if self.n_held_out == 0 else "not evaluated yet"
+        if self.loss is not None:
+            loss = f"held-out loss {self.loss:.4f}"
+        start = "interrupted: " if self.interrupted else ""
+        figures = f"{self.n_labels} labels, {self.steps} steps, {loss} at step {self.best_step}"
+        return f"{start}{figures}, {self.seconds:.1f} s"
 
 
 def fit(

@@ -120,6 +120,9 @@ MISTAKES = {
     "a scorer that sees the episode": (
         ("record", ENV, "-o", "{tmp}/r.db", "--episodes", "1", "--scorer", "outcome"), 1, "sees the whole episode"),
     "an unknown environment": (("record", "NoSuch-v0", "-o", "{tmp}/r.db", "--episodes", "1"), 1, "NoSuch"),
+    "an environment of no module": (("record", "nope:X-v0", "-o", "{tmp}/r.db", "--steps", "1"), 1, "nope"),
+    "a scorer without scores": (("credit", "{runs}", "--scorer", "nope"), 1, "no scores by"),
+    "a limit below one": (("credit", "{runs}", "--limit", "0"), 2, "--limit"),
     "an unknown policy": (("record", ENV, "-o", "{tmp}/r.db", "--steps", "1", "--policy", "os:no"), 1, "os:no"),
     "no length": (("record", ENV, "-o", "{tmp}/r.db"), 2, "--episodes or --steps"),
     "no labels": (("train", "{runs}", "-o", "{tmp}/m", "--labels", "stored:nothing"), 1, "agentprm label"),

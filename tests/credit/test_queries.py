@@ -81,6 +81,12 @@ def test_value_by_action_groups_by_tool_else_by_first_word_and_shares_parallel_c
     assert rows["go"]["low"] is None, "two episodes are too few for an interval"
 
 
+def test_answers_are_one_kind_of_action(store):
+    fill(store, episode([Action("ask", native="ask"), Action("40 cents"), Action("41 cents")], [0.5, 0.6, 0.8], 1.0))
+    (row,) = queries.value_by_action(store)
+    assert (row["action"], row["n"]) == ("(message)", 2)
+
+
 def test_interval_of_value_by_action_treats_an_episode_as_one_draw(store):
     rng = np.random.default_rng(1)
     made = [episode(["x"] * 4, np.cumsum(rng.normal(size=4) / 10).tolist(), 1.0) for _ in range(12)]

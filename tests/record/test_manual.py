@@ -129,3 +129,19 @@ def test_it_comes_back_from_a_store(tmp_path):
         ep.act("c")
     with Store(path) as store:
         assert list(store.trajectories(external_id="run-1")) == [ep.trajectory]
+
+
+def test_what_is_no_text_is_a_native_value(tmp_path):
+    path = tmp_path / "runs.db"
+    with episode("t", str(path)) as ep:
+        ep.observe({"a": 1})
+        ep.plan(3)
+        ep.act(4)
+        ep.observe([1, 2])
+        ep.act("done")
+    with Store(path) as store:
+        (back,) = store.trajectories()
+    assert back == ep.trajectory
+    first = back.steps[0]
+    assert (first.observation.native, first.action.native, first.action.plan) == ({"a": 1}, 4, "3")
+    assert back.steps[1].observation.native == [1, 2]

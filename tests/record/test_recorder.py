@@ -207,6 +207,15 @@ def test_an_environment_that_reuses_its_info_and_a_policy_that_reuses_its_action
         assert t.meta["info"]["mask"].all()
 
 
+def test_a_live_object_in_info_is_left_alone(store):
+    thing = object()
+    env = TrajectoryRecorder(Puppet(infos=[{"thing": thing, "in": [thing]}]), store)
+    env.reset()
+    assert env.step(0)[4]["thing"] is thing
+    assert env.trajectory.steps[0].info == {"thing": thing, "in": [thing]}
+    assert one(store).steps[0].info["thing"] == {"$repr": repr(thing)}
+
+
 def test_what_cannot_be_copied_is_passed_on_and_recorded_as_its_text(store):
     class Live:
         def __deepcopy__(self, memo):
@@ -474,6 +483,7 @@ def test_a_store_closed_too_early_stops_nothing(tmp_path, caplog):
     env.step(0)
     env.close()
     assert store.dropped == 1
+    assert "closed before everything was on disk: the store" in caplog.text
 
 
 def test_a_store_that_cannot_be_opened_says_so_at_the_first_reset(tmp_path):

@@ -116,6 +116,7 @@ def test_progress_is_drawn_only_where_it_is_asked_for(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == ""
     assert "playing" in err
+    assert "success 100%" in err
 
 
 def test_small_trajectories_for_tests_are_those_of_a_walk():

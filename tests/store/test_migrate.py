@@ -1,9 +1,11 @@
 """Which databases are ours, and how they come to be what this version needs."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -209,8 +211,10 @@ def stamped(database, url):
 
 
 @pytest.mark.parametrize("allow", [True, False])
-def test_a_newer_database_is_refused(stamped, url, allow):
+def test_a_newer_database_is_refused(stamped, url, database, allow):
     stamped("zzzz")
+    with pytest.raises(NewerDatabase):
+        migrate.upgrade(database)
     with pytest.raises(NewerDatabase, match=r"is at revision zzzz, this version knows up to 0001.*pip install -U"):
         Store(url, migrate=allow)
 
@@ -262,6 +266,21 @@ def test_a_file_in_wal_mode_lets_readers_and_the_writer_be(tmp_path):
             connection.execute(sa.text("SELECT count(*) FROM step")).scalar()
             store.add(plain(1))
             assert connection.execute(sa.text("SELECT count(*) FROM step")).scalar() == 0, "as of when it began"
+
+
+def test_opening_waits_for_whoever_keeps_a_file_from_entering_wal_mode(tmp_path, fresh):
+    path = shutil.copy(fresh, tmp_path / "runs.db")
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("PRAGMA journal_mode=DELETE")
+    other.execute("BEGIN IMMEDIATE")
+    database = open_database(path)
+    with pytest.raises(StoreError, match="database is locked"):
+        database.enter_wal(tries=2)
+    threading.Timer(0.2, other.execute, ["ROLLBACK"]).start()
+    with Store(path):
+        assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    close_database(database)
+    other.close()
 
 
 def test_a_refused_database_leaves_no_engine_behind(tmp_path):

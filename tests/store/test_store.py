@@ -56,10 +56,22 @@ def test_an_episode_with_everything_filled_returns_equal(store):
         plain(1, seed=-(2**63), ending=done(0.0)),
         plain(1, seed=2**63 - 1),
         plain(1, seed=2**63),
+        plain(1, seed=-(2**63) - 1),
         Trajectory(new_id(), Task("x"), (Step(Observation(), Action(), 3),), Observation()),
         Trajectory(new_id(), Task("x"), (Step(Observation(native=""), Action(native="")),), Observation("", None)),
     ],
-    ids=["empty", "one step", "no words", "incomplete", "low", "high", "higher", "int reward", "empty natives"],
+    ids=[
+        "empty",
+        "one step",
+        "no words",
+        "incomplete",
+        "low",
+        "high",
+        "higher",
+        "lower",
+        "int reward",
+        "empty natives",
+    ],
 )
 def test_small_episodes_return_equal(store, trajectory):
     assert store.add(trajectory) == 1

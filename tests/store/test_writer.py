@@ -344,6 +344,28 @@ def test_an_event_that_cannot_be_encoded_loses_only_itself_and_leaves_no_half_of
     assert "not JSON" in caplog.text
 
 
+def test_a_database_that_goes_away_while_one_trajectory_is_left_out_gets_the_others_later(path, monkeypatch):
+    gone, kept, third = plain(3, ending=done()), plain(3, ending=done()), plain(3, ending=done())
+    with Store(path, durability="group") as store:
+        for t in (gone, kept, third):
+            for event in events(t):
+                store.write(event)
+        insert, answers = store._writer._insert, [sqlite3.IntegrityError("no"), sqlite3.IntegrityError("no")]
+        answers += [sqlite3.OperationalError("locked"), None]
+
+        def answer(rows):
+            error = answers.pop(0) if answers else None
+            if error:
+                raise error
+            insert(rows)
+
+        monkeypatch.setattr(store._writer, "_insert", answer)
+        with pytest.raises(StoreError, match="not on disk yet: locked"):
+            store.flush()
+        assert list(store.trajectories()) == [kept, third]
+        assert store.dropped == 3
+
+
 def test_rows_that_the_driver_refuses_take_no_other_trajectory_with_them(url):
     huge = Action(tool_calls=(ToolCall("search", attempts=2**70),))
     good, bad = plain(2, ending=done()), plain(2)
@@ -372,7 +394,7 @@ def test_values_without_an_exact_form_are_kept_as_text_and_counted(path):
 # Closed.
 
 
-def test_a_closed_store_tells_readers_and_counts_what_is_written(path):
+def test_a_closed_store_tells_readers_and_counts_what_is_written(path, caplog):
     store = Store(path)
     t = plain(2)
     store.add(t)
@@ -394,6 +416,7 @@ def test_a_closed_store_tells_readers_and_counts_what_is_written(path):
         store.write(event)
     assert store.dropped == 3
     assert on_disk(path) == 2
+    assert len(caplog.records) == 1, "said once, then counted"
 
 
 def test_leaving_the_block_closes_also_after_an_error(path):
