@@ -238,9 +238,8 @@ class Encoder:
         noun = Noun("scorer", (self._digest(spec),))
         if noun not in rows.nouns:
             named = [_text_or_none(spec.params.get(name)) for name in ("weights", "template", "tokenizer")]
-            rows.nouns[noun] = (
-                *noun.key, values.clean_text(spec.name), scores.unit, scores.sees, _recipe(spec), *named
-            )  # fmt: skip
+            name = values.clean_text(spec.name)
+            rows.nouns[noun] = (*noun.key, name, scores.unit, scores.sees, _recipe(spec), *named)
         return noun
 
     def _shaping(self, spec: Spec, rows: Rows) -> Noun:

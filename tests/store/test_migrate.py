@@ -259,9 +259,17 @@ def test_a_folder_is_no_file(tmp_path):
         Store(tmp_path)
 
 
+def journal_mode(path):
+    db = sqlite3.connect(path)
+    try:
+        return db.execute("PRAGMA journal_mode").fetchone()[0]
+    finally:
+        db.close()
+
+
 def test_a_file_in_wal_mode_lets_readers_and_the_writer_be(tmp_path):
     with Store(tmp_path / "runs.db") as store:
-        assert sqlite3.connect(tmp_path / "runs.db").execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert journal_mode(tmp_path / "runs.db") == "wal"
         with store.connection() as connection:
             connection.execute(sa.text("SELECT count(*) FROM step")).scalar()
             store.add(plain(1))
@@ -278,7 +286,7 @@ def test_opening_waits_for_whoever_keeps_a_file_from_entering_wal_mode(tmp_path,
         database.enter_wal(tries=2)
     threading.Timer(0.2, other.execute, ["ROLLBACK"]).start()
     with Store(path):
-        assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert journal_mode(path) == "wal"
     close_database(database)
     other.close()
 

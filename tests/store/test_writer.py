@@ -100,8 +100,6 @@ def test_a_group_is_written_when_a_thousand_steps_wait(path, monkeypatch):
         assert written == [0, 1_000, 1_000, 2_000, 2_000]
         store.flush()
         assert on_disk(path) == 2_500
-        store._writer._wake.set()
-        monkeypatch.undo()
 
 
 def test_a_group_is_written_when_recording_goes_idle(path):
