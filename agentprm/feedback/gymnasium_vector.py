@@ -53,6 +53,7 @@ class PRMVectorRewardWrapper(gym.vector.VectorWrapper):
         self.scorer = as_live_scorer(scorer)
         self._shape = chosen_shape(shape, self.scorer)
         self._terms = {"gamma": float(gamma), "weight": float(weight), "start": float(start)}
+        self._named_shape = shape
         self._recipe = shaping_spec(shape, self._terms, self.scorer)
         words = {"task": task, "render": render, "outcome": outcome}
         self.recorder = VectorRecorder(env, store, **words, policy=policy, durability=durability)
@@ -66,6 +67,7 @@ class PRMVectorRewardWrapper(gym.vector.VectorWrapper):
         observations, infos = self.env.reset(seed=seed, options=dict(options) if options else options)
         begun = self.recorder.reset(observations, infos, seed, mask)
         self._restart(begun)
+        self._recipe = shaping_spec(self._named_shape, self._terms, self.scorer)  # it may have learnt meanwhile
         return observations, {**infos, **said(self.recorder, begun)}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
