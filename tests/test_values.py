@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from agentprm.values import clean_text, decode, encode, is_clean
+from agentprm.values._plain import plain_json
+from agentprm.values._tagged import Tagger, dump
 
 
 def refuse(constant):
@@ -100,6 +102,25 @@ def test_every_array_returns_exactly_and_can_be_written_to(array):
                     lambda inner: st.lists(inner) | st.dictionaries(st.text("abc"), inner)))  # fmt: skip
 def test_plain_json_stays_plain(value):
     assert strictly(encode(value)[0]) == value
+
+
+@settings(max_examples=400)
+@given(anything)
+def test_the_short_way_gives_what_the_walk_gives(value):
+    short = plain_json(value)
+    if short is not None:
+        tagger = Tagger()
+        assert strictly(short) == strictly(dump(tagger.tag(value)))
+        assert tagger.lost == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": ["b", 1, None, 0.5, {"c": True}]}, "text", np.int64(7), np.float32(0.5), np.arange(4.0), np.uint8(3)],
+    ids=str,
+)
+def test_what_a_recorder_meets_at_every_step_goes_the_short_way(value):
+    assert plain_json(value) is not None
 
 
 ODD = [

@@ -104,7 +104,7 @@ class Recorder:
         self.require_open()
         assert self.episode is not None
         kept = _copied(action, _deep_copied)
-        decision = Action(kept if type(kept) is str else "", native=kept)
+        decision = Action(kept if type(kept) is str else "", "", (), kept)
         return Step(self.episode.last, decision, self._number(reward), _said(info)), self.observe(native)
 
     def take(
@@ -193,8 +193,23 @@ class Recorder:
             _log.warning(message, error)
 
 
-def _as_it_is(value: Value) -> Value:
-    return value
+_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def _copied(value: Value, unknown: Callable[[Value], Value] | None = None) -> Value:
+    """Return a value that nobody else can change; what is of no known kind goes through `unknown`, or is shared."""
+    kind = type(value)
+    if kind in _IMMUTABLE or isinstance(value, np.generic):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if kind is dict:
+        return {key: v if type(v) in _IMMUTABLE else _copied(v, unknown) for key, v in value.items()}
+    if kind is list or kind is tuple:
+        if _IMMUTABLE.issuperset(map(type, value)):
+            return kind(value)
+        return kind(_copied(v, unknown) for v in value)
+    return value if unknown is None else unknown(value)
 
 
 def _deep_copied(value: Value) -> Value:
@@ -204,23 +219,9 @@ def _deep_copied(value: Value) -> Value:
         return value
 
 
-def _copied(value: Value, unknown: Callable[[Value], Value] = _as_it_is) -> Value:
-    if value is None or isinstance(value, (str, int, float, bytes, np.generic)):
-        return value
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if type(value) is dict:
-        return {key: _copied(v, unknown) for key, v in value.items()}
-    if type(value) in (list, tuple):
-        if all(type(v) is str for v in value):
-            return type(value)(value)
-        return type(value)(_copied(v, unknown) for v in value)
-    return unknown(value)
-
-
 def _said(info: Mapping[str, Value]) -> dict[str, Value]:
     """Return what the world said, apart from what another wrapper of ours did."""
-    return {key: _copied(value) for key, value in info.items() if key != "prm"}
+    return {key: v if type(v) in _IMMUTABLE else _copied(v) for key, v in info.items() if key != "prm"}
 
 
 def plain(value: Any) -> Any:

@@ -152,19 +152,21 @@ class Encoder:
         rows.tables["content"].append((key, -1, None, None, None, None, *result, self._odd(odd)))
 
     def _stepped(self, event: Stepped, rows: Rows) -> None:
-        step, action, key = event.step, event.step.action, self._key(event.trajectory_id)
+        step, action, key, index = event.step, event.step.action, self._key(event.trajectory_id), event.index
         odd: dict[str, Any] = {}
-        text = _text("action", action.text, odd)
-        plan = _text("plan", action.plan, odd)
-        native = self._native(action.native, text)
-        info = self._value(dict(step.info)) if step.info else None
+        text = _clean("action", action.text, odd) if action.text else None
+        plan = _clean("plan", action.plan, odd) if action.plan else None
+        native = None if action.native is None else self._native(action.native, text)
+        info = self._value(step.info if type(step.info) is dict else dict(step.info)) if step.info else None
         result = self._observation(event.result, odd, rows)
-        rewards = _real("reward", step.reward, odd), _real("given", event.given_reward, odd)
+        reward, given = _real("reward", step.reward, odd), event.given_reward
+        if given is not None:
+            given = _real("given", given, odd)
         for position, call in enumerate(action.tool_calls):
-            self._tool_call(key, event.index, position, call, odd, rows)
-        rows.tables["content"].append((key, event.index, text, plan, native, info, *result, self._odd(odd)))
+            self._tool_call(key, index, position, call, odd, rows)
+        rows.tables["content"].append((key, index, text, plan, native, info, *result, self._odd(odd)))
         shaping = event.shaping and self._shaping(event.shaping, rows)
-        rows.tables["step"].append((key, event.index, action.kind, *rewards, shaping))
+        rows.tables["step"].append((key, index, action.kind, reward, given, shaping))
         for scores in event.scores:
             self.scores(scores, rows)
         rows.n_steps += 1
@@ -192,13 +194,12 @@ class Encoder:
         ))  # fmt: skip
 
     def _observation(self, observation: Observation, odd: dict[str, Any], rows: Rows) -> tuple[Any, ...]:
-        text = _text("result", observation.text, odd)
-        native = self._native(observation.native, text)
-        images = ",".join(self._image(image, rows) for image in observation.images) or None
+        text = _clean("result", observation.text, odd) if observation.text else None
+        native = None if observation.native is None else self._native(observation.native, text)
+        images = ",".join([self._image(image, rows) for image in observation.images]) if observation.images else None
         content = text if native is None or native == SAME_AS_TEXT else native
         name = f"{content}{images or ''}".encode()
-        state = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
-        return text, native, images, state
+        return text, native, images, int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
 
     def _image(self, image: Image, rows: Rows) -> str:
         media_type = values.clean_text(image.media_type)
@@ -206,9 +207,7 @@ class Encoder:
         rows.tables["blob"].append((name, media_type, image.data))
         return name
 
-    def _native(self, native: Any, text: str | None) -> str | None:
-        if native is None:
-            return None
+    def _native(self, native: Any, text: str | None) -> str:
         return SAME_AS_TEXT if type(native) is str and native == text else self._value(native)
 
     def _value(self, value: Any) -> str:
@@ -261,10 +260,6 @@ def _recipe(spec: Spec) -> str:
     return text if values.is_clean(text) else json.dumps(json.loads(text))
 
 
-def _text(name: str, text: str, odd: dict[str, Any]) -> str | None:
-    return _clean(name, text, odd) if text else None
-
-
 def _clean(name: str, text: str, odd: dict[str, Any]) -> str:
     """Return text as a column takes it; what a column would refuse is kept exactly in `odd`."""
     clean = values.clean_text(text)
@@ -273,9 +268,10 @@ def _clean(name: str, text: str, odd: dict[str, Any]) -> str:
     return clean
 
 
-def _real(name: str, number: float | None, odd: dict[str, Any]) -> float | None:
+def _real(name: str, number: float, odd: dict[str, Any]) -> float | None:
     """Return a number as a column takes it; NaN, which SQLite makes NULL, is kept in `odd`."""
-    if number is None or number - number == 0:
-        return None if number is None else float(number)
-    odd[name] = float(number)
+    number = float(number)
+    if number - number == 0:
+        return number
+    odd[name] = number
     return None
