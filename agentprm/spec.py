@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -24,6 +25,7 @@ __all__ = ["as_action_scorer", "as_live_scorer", "load_scorer", "make", "names",
 CONFIG = "scorer.json"
 """The file in a model's folder that says what it is."""
 
+_SEPARATOR = re.compile(r"[/\\]")
 _GROUPS = ("agentprm.scorers", "agentprm.labels")
 _registered: dict[str, type] = {}
 T = TypeVar("T", bound=type)
@@ -61,8 +63,12 @@ def find(name: str) -> Any:
         elif name.isidentifier():
             _import_ours(name)
     if name not in _registered:
-        raise UnknownName(f"no scorer or label method is called {name!r}; there are {', '.join(names())}")
+        raise UnknownName(f"no scorer or label method is called {name!r}; {_known()}")
     return _registered[name]
+
+
+def _known() -> str:
+    return f"there are {', '.join(names())}"
 
 
 def _import_ours(name: str) -> None:
@@ -106,14 +112,19 @@ def _json_or_text(value: str) -> Any:
 def make(form: Scorer | Spec | Mapping[str, Any] | str | Path) -> Scorer:
     """Return the scorer that `form` describes: itself, a `Spec`, a dict, a model's folder or ``name:key=value``.
 
-    Raises UnknownName for a name nobody registered, InvalidSpec for anything that cannot be remade.
+    Raises UnknownName for a name nobody registered or a folder that is not there, InvalidSpec for anything that cannot
+    be remade.
     """
     if isinstance(form, (str, Path)):
         folder = Path(form)
         if os.path.isfile(folder / CONFIG):
             return load_scorer(folder)
-        if isinstance(form, Path) or os.path.isdir(folder):
+        if os.path.isdir(folder):
             raise InvalidSpec(f"{folder} is no model's folder: it holds no {CONFIG}, which save(folder) writes")
+        if isinstance(form, Path):
+            raise InvalidSpec(f"{folder} is no model's folder: there is no such folder here")
+        if _SEPARATOR.search(form.partition(":")[0]):
+            raise UnknownName(f"there is no folder {form!r} here, nor a scorer of that name; {_known()}")
         return make(parse(form))
     if isinstance(form, Mapping):
         return make(_from_plain(form))

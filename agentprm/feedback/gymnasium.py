@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,16 +9,15 @@ from typing import Any
 
 import gymnasium as gym
 
-from agentprm.errors import InvalidScores, MissingText
-from agentprm.ops.shape import Shaping, default_shape
+from agentprm.feedback.judge import Judge, stepped
+from agentprm.ops.shape import Shaping, default_shape, require_fit, terms
 from agentprm.record.outcome import OutcomeRule
 from agentprm.record.recorder import Recorder, StoreForm, TaskForm, live, plain
+from agentprm.record.wiring import require_wiring
 from agentprm.spec import as_live_scorer, resolve
-from agentprm.types import Ending, LiveScorer, Observation, Scores, Shape, Spec, Step, Trajectory, Value
+from agentprm.types import LiveScorer, Shape, Spec, Trajectory, Value
 
-__all__ = ["PRMRewardWrapper", "chosen_shape", "last_score", "shaping_spec"]
-
-_log = logging.getLogger("agentprm.feedback")
+__all__ = ["PRMRewardWrapper", "chosen_shape", "shaping_spec"]
 
 
 class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -30,14 +28,15 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
     r_t + w(γΦ_t − Φ_{t−1}) with Φ_t = m_t, and 0 once terminated; ``difference``, ``add``, ``replace``, ``record`` or
     a function (see `agentprm.ops.shape`). By default it follows from the scorer's unit: value → ``potential``, reward
     → ``add``; for correctness it must be named. `weight` is w, `gamma` γ (use the learner's own), `start` Φ_{−1}.
-    Where the scorer says None, fails or gives no finite number, Φ stays what it was.
+    Where the scorer says None, fails, or gives no finite number or a value outside [0, 1], Φ stays what it was.
 
     Every step's ``info["prm"]`` holds, as floats, `score` (Φ before any terminal correction), `scored` (1.0 if the
     scorer had an opinion), `env_reward` and `given_reward`; the reset's holds the id of the `trajectory`. The other
     arguments are those of `TrajectoryRecorder`; without a `store` nothing is kept.
 
-    Raises SightError for a scorer that sees the whole episode, UnitError for a unit that no shape fits, UnknownName for
-    a scorer or shape that nobody registered, MissingText for an environment without words under a scorer that reads.
+    Raises SightError for a scorer that sees the whole episode, UnitError for a unit that the shape does not fit,
+    UnknownName for a scorer or shape that nobody registered, InvalidSpec for a `gamma` outside [0, 1] and for a second
+    recorder of the same database, MissingText for an environment without words under a scorer that reads.
 
     >>> import gymnasium as gym
     >>> env = PRMRewardWrapper(gym.make("FrozenLake-v1"), "constant:value=0.5")
@@ -62,14 +61,15 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
         policy: str | None = None,
         durability: str | None = None,
     ) -> None:
+        self._terms = terms(gamma, weight, start)
         gym.utils.RecordConstructorArgs.__init__(
             self,
             scorer=plain(scorer),
             store=plain(store),
             shape=plain(shape),
-            weight=weight,
-            gamma=gamma,
-            start=start,
+            weight=self._terms["weight"],
+            gamma=self._terms["gamma"],
+            start=self._terms["start"],
             task=plain(task),
             render=plain(render),
             outcome=plain(outcome),
@@ -77,16 +77,24 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
             durability=durability,
         )
         gym.Wrapper.__init__(self, env)
-        self.scorer = as_live_scorer(live(scorer))
+        self._judge = Judge(as_live_scorer(live(scorer)))
         self._shape = chosen_shape(live(shape), self.scorer)
-        self._terms = {"gamma": float(gamma), "weight": float(weight), "start": float(start)}
+        self._shaping = Shaping(self._shape, **self._terms)
         self._named_shape = shape
         self._recipe = shaping_spec(shape, self._terms, self.scorer)
+        require_wiring(env, live(store), durability)
         words = {"task": live(task), "render": live(render), "outcome": live(outcome)}
         self.recorder = Recorder(live(store), **words, policy=policy, durability=durability)
-        self.failed = 0
-        """How often the scorer raised."""
-        self._shaping = Shaping(self._shape, **self._terms)
+
+    @property
+    def scorer(self) -> LiveScorer:
+        """Who is asked about each step."""
+        return self._judge.scorer
+
+    @property
+    def failed(self) -> int:
+        """How often the scorer raised, or gave an answer that is none of the step."""
+        return self._judge.failed
 
     @property
     def trajectory(self) -> Trajectory:
@@ -108,7 +116,7 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
         self.recorder.require_open()
         observation, reward, terminated, truncated, info = self.env.step(action)
         step, result = self.recorder.look(action, observation, reward, info)
-        scores = self._score(step, result, terminated, truncated)
+        (scores,) = self._judge([stepped(self.trajectory, step, result, terminated, truncated)])
         value = scores.values[0] if scores else None
         given = self._shaping.pay(step.reward, value, terminated)
         opinions = (scores,) if scores else ()
@@ -128,37 +136,6 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
         self.recorder.close()
         super().close()
 
-    def _score(self, step: Step, result: Observation, terminated: bool, truncated: bool) -> Scores | None:
-        """Return the scorer's opinion of the step just taken; a scorer that fails has none, and is counted."""
-        now = self.trajectory.append(step, result)
-        if terminated or truncated:
-            now = now.end(Ending("terminated" if terminated else "truncated", bool(terminated), bool(truncated)))
-        index = len(now) - 1
-        try:
-            (scores,) = self.scorer([now.seen(index, self.scorer.sees)])
-            return last_score(scores, now)
-        except MissingText:
-            raise
-        except Exception as error:
-            self.failed += 1
-            if self.failed == 1:
-                _log.warning("the scorer failed (further failures are only counted): %r", error)
-            return None
-
-
-def last_score(scores: Scores, trajectory: Trajectory) -> Scores:
-    """Return the score of the last step alone; raises InvalidScores when these are not the scores of it."""
-    index = len(trajectory) - 1
-    if scores.trajectory_id != trajectory.id or not scores.start <= index < scores.start + len(scores):
-        raise InvalidScores(
-            f"{scores.source.name} was asked for step {index} of {trajectory.id}, and scored {len(scores)} steps "
-            f"from {scores.start} on of {scores.trajectory_id}"
-        )
-    i = index - scores.start
-    parts = {name: (series[i],) for name, series in scores.parts.items()}
-    notes = scores.notes[i : i + 1]
-    return Scores(trajectory.id, scores.source, scores.unit, (scores.values[i],), index, parts, notes, scores.sees)
-
 
 def shaping_spec(shape: str | Shape | None, terms: Mapping[str, float], scorer: LiveScorer) -> Spec:
     """Return the recipe that turns this scorer's scores into payments, as every paid step names it.
@@ -172,9 +149,11 @@ def shaping_spec(shape: str | Shape | None, terms: Mapping[str, float], scorer: 
 
 
 def chosen_shape(shape: str | Shape | None, scorer: LiveScorer) -> str | Shape:
-    """Return the shape asked for, else the one that fits the scorer's unit."""
+    """Return the shape asked for, else the one that fits the scorer's unit; raises UnitError for one that does not."""
     if shape is None:
         return default_shape(scorer.unit)
+    if isinstance(shape, str):
+        require_fit(shape, scorer.unit)
     if shape == "difference":
         warnings.warn(
             "shape='difference' also pays for the scorer's opinion of the last state, which a learner can exploit; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from agentprm.errors import MissingText
-from agentprm.feedback.gymnasium import chosen_shape, last_score, shaping_spec
-from agentprm.ops.shape import Shaping
-from agentprm.record.gymnasium_vector import Moved, VectorRecorder, reset_mask, said
+from agentprm.feedback.gymnasium import chosen_shape, shaping_spec
+from agentprm.feedback.judge import Judge, stepped
+from agentprm.ops.shape import Shaping, terms
+from agentprm.record._vectors import reset_mask
+from agentprm.record.gymnasium_vector import Moved, VectorRecorder, said
 from agentprm.record.outcome import OutcomeRule
 from agentprm.record.recorder import StoreForm, TaskForm
+from agentprm.record.wiring import require_wiring
 from agentprm.spec import as_live_scorer
-from agentprm.types import Ending, LiveScorer, Scores, Shape, Spec, Trajectory, Value
+from agentprm.types import LiveScorer, Scores, Shape, Spec, Value
 
 __all__ = ["PRMVectorRewardWrapper"]
-
-_log = logging.getLogger("agentprm.feedback")
 _SAID = ("score", "scored", "env_reward", "given_reward")
 
 
@@ -50,16 +49,25 @@ class PRMVectorRewardWrapper(gym.vector.VectorWrapper):
         durability: str | None = None,
     ) -> None:
         super().__init__(env)
-        self.scorer = as_live_scorer(scorer)
+        self._judge = Judge(as_live_scorer(scorer))
         self._shape = chosen_shape(shape, self.scorer)
-        self._terms = {"gamma": float(gamma), "weight": float(weight), "start": float(start)}
+        self._terms = terms(gamma, weight, start)
+        self._shapings = [self._fresh() for _ in range(env.num_envs)]
         self._named_shape = shape
         self._recipe = shaping_spec(shape, self._terms, self.scorer)
+        require_wiring(env, store, durability)
         words = {"task": task, "render": render, "outcome": outcome}
         self.recorder = VectorRecorder(env, store, **words, policy=policy, durability=durability)
-        self._shapings = [self._fresh() for _ in range(env.num_envs)]
-        self.failed = 0
-        """How often the scorer raised."""
+
+    @property
+    def scorer(self) -> LiveScorer:
+        """Who is asked about each step."""
+        return self._judge.scorer
+
+    @property
+    def failed(self) -> int:
+        """How often the scorer raised, or gave an answer that is none of the step."""
+        return self._judge.failed
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin the episodes of all environments, or of those in ``options["reset_mask"]``, with Φ at its start."""
@@ -72,11 +80,14 @@ class PRMVectorRewardWrapper(gym.vector.VectorWrapper):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take a step in every environment; score those that moved in one call, pay and record."""
+        self.recorder.require_open()
         outcome = self.env.step(actions)
         observations, rewards, terminations, truncations, infos = outcome
         moved, begun = self.recorder.look(actions, outcome)
         self._restart(begun)
-        scores = self._score(moved)
+        scores = self._judge(
+            [stepped(self.recorder.trajectory(m.i), m.step, m.result, m.terminated, m.truncated) for m in moved]
+        )
         given = np.where(self._mask(moved), np.asarray(rewards, dtype=np.float64), 0.0)
         columns = {name: np.zeros(self.num_envs) for name in _SAID}
         for m, score in zip(moved, scores, strict=True):
@@ -109,27 +120,6 @@ class PRMVectorRewardWrapper(gym.vector.VectorWrapper):
         for name, number in zip(_SAID, row, strict=True):
             columns[name][m.i] = number
         return given
-
-    def _score(self, moved: Sequence[Moved]) -> list[Scores | None]:
-        """Return the opinion on each environment that moved; a scorer that fails has none on any, and is counted."""
-        seen = [self._seen(m) for m in moved]
-        if not seen:
-            return []
-        try:
-            return [last_score(scores, t) for scores, t in zip(self.scorer(seen), seen, strict=True)]
-        except MissingText:
-            raise
-        except Exception as error:
-            self.failed += 1
-            if self.failed == 1:
-                _log.warning("the scorer failed (further failures are only counted): %r", error)
-            return [None] * len(seen)
-
-    def _seen(self, m: Moved) -> Trajectory:
-        now = self.recorder.trajectory(m.i).append(m.step, m.result)
-        if m.terminated or m.truncated:
-            now = now.end(Ending("terminated" if m.terminated else "truncated", m.terminated, m.truncated))
-        return now.seen(len(now) - 1, self.scorer.sees)
 
     def _mask(self, moved: Sequence[Moved]) -> Any:
         mask = np.zeros(self.num_envs, dtype=bool)

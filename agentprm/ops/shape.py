@@ -8,11 +8,23 @@ ended (Grzes 2017): then Σ γ^t F_t = −start whatever the scorer said. A time
 from __future__ import annotations
 
 import math
+from typing import SupportsFloat
 
 from agentprm.errors import InvalidSpec, UnitError, UnknownName
 from agentprm.types import Shape, Unit
 
-__all__ = ["SHAPES", "Shaping", "add", "default_shape", "difference", "potential", "record", "replace"]
+__all__ = [
+    "SHAPES",
+    "Shaping",
+    "add",
+    "default_shape",
+    "difference",
+    "potential",
+    "record",
+    "replace",
+    "require_fit",
+    "terms",
+]
 
 
 def potential(
@@ -85,6 +97,45 @@ def default_shape(unit: Unit) -> str:
     return _BY_UNIT[unit]
 
 
+def require_fit(shape: str, unit: Unit) -> None:
+    """Return if a shape may pay for scores of this unit; raises UnitError.
+
+    A reward is what a step added already: its differences mean nothing. Adding up values or chances is a choice that
+    one may make by name; it pays long episodes more.
+
+    >>> require_fit("add", "reward")
+    """
+    if unit == "reward" and shape in ("potential", "difference"):
+        raise UnitError(
+            f"shape={shape!r} takes differences of what is to be expected, and this scorer's numbers are rewards, "
+            "each of which is what its step added: say shape='add', or give a scorer of values"
+        )
+
+
+def terms(gamma: SupportsFloat, weight: SupportsFloat, start: SupportsFloat) -> dict[str, float]:
+    """Return the terms of a shaping as floats.
+
+    Raises InvalidSpec for a `gamma` outside [0, 1] and for what is no finite number.
+
+    >>> terms(gamma=1, weight=2, start=0)
+    {'gamma': 1.0, 'weight': 2.0, 'start': 0.0}
+    """
+    found = {name: _finite(name, term) for name, term in (("gamma", gamma), ("weight", weight), ("start", start))}
+    if not 0.0 <= found["gamma"] <= 1.0:
+        raise InvalidSpec(f"gamma is a discount in [0, 1], not {gamma!r}: give the learner's own")
+    return found
+
+
+def _finite(name: str, term: SupportsFloat) -> float:
+    try:
+        number = math.nan if isinstance(term, (str, bool)) else float(term)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidSpec(f"{name} is a finite number, not {term!r}: every payment would be lost in it")
+    return number
+
+
 class Shaping:
     """One episode's shaping: remembers Φ_{t−1}, which starts anew at every reset.
 
@@ -98,12 +149,8 @@ class Shaping:
     def __init__(self, shape: str | Shape, *, gamma: float = 1.0, weight: float = 1.0, start: float = 0.0) -> None:
         if isinstance(shape, str) and shape not in SHAPES:
             raise UnknownName(f"no shape is called {shape!r}; there are {', '.join(SHAPES)}")
-        for name, term in (("gamma", gamma), ("weight", weight), ("start", start)):
-            if not math.isfinite(term):
-                raise InvalidSpec(f"{name} is a finite number, not {term}: every payment would be lost in it")
         self._shape = SHAPES[shape] if isinstance(shape, str) else shape
-        self._gamma, self._weight = gamma, weight
-        self.phi = start
+        self._gamma, self._weight, self.phi = terms(gamma, weight, start).values()
         """Φ of the last step, before any terminal correction."""
 
     def pay(self, reward: float, score: float | None, terminated: bool) -> float:

@@ -9,6 +9,7 @@ import gymnasium as gym
 
 from agentprm.record.outcome import OutcomeRule
 from agentprm.record.recorder import Recorder, StoreForm, TaskForm, live, plain
+from agentprm.record.wiring import require_wiring
 from agentprm.types import Trajectory, Value
 
 __all__ = ["TrajectoryRecorder"]
@@ -25,7 +26,8 @@ class TrajectoryRecorder(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstr
     rewards that reach this wrapper. The trajectory's id is in the reset info, as ``info["prm"]["trajectory"]``.
 
     A copy (deepcopy, pickle) carries no open episode: reset it before its first step. Raises InvalidTrajectory for a
-    step after the end, StoreError at the first reset for a store that cannot be opened.
+    step after the end, InvalidSpec for a second recorder of the same database, StoreError at the first reset for a
+    store that cannot be opened.
 
     >>> import gymnasium as gym
     >>> from agentprm import Store
@@ -58,6 +60,7 @@ class TrajectoryRecorder(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstr
             durability=durability,
         )
         gym.Wrapper.__init__(self, env)
+        require_wiring(env, live(store), durability)
         self.recorder = Recorder(
             live(store),
             task=live(task),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import iterate
 
+from agentprm.errors import InvalidTrajectory
+from agentprm.record._vectors import info_of, one_of, reset_mask, seeds_of, split
 from agentprm.record.outcome import OutcomeRule
 from agentprm.record.recorder import Recorder, StoreForm, TaskForm
+from agentprm.record.wiring import require_wiring
 from agentprm.spec import resolve
 from agentprm.types import Observation, Step, Trajectory, Value
 
-__all__ = ["Moved", "VectorRecorder", "VectorTrajectoryRecorder", "info_of"]
+__all__ = ["Moved", "VectorRecorder", "VectorTrajectoryRecorder", "said"]
 
 
 class Moved(NamedTuple):
@@ -29,46 +32,58 @@ class Moved(NamedTuple):
     truncated: bool
 
 
-def info_of(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
-    """Return what a vector's infos say of environment `i`, read through their masks.
-
-    >>> info_of({"x": np.array([1, 0]), "_x": np.array([True, False])}, 0), info_of({"x": np.array([1, 0])}, 1)
-    ({'x': 1}, {'x': 0})
-    """
-    own: dict[str, Any] = {}
-    for key, value in infos.items():
-        if key.startswith("_") and key[1:] in infos:
-            continue
-        mask = infos.get(f"_{key}")
-        if mask is not None and not mask[i]:
-            continue
-        own[key] = info_of(value, i) if isinstance(value, Mapping) else _item(value[i])
-    return own
-
-
-def _item(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
 class VectorRecorder:
     """One recorder per environment, all writing to one store, which is opened at the first reset."""
 
-    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], store: StoreForm, **settings: Any) -> None:
-        self._env, self._form, self._settings = env, store, settings
+    def __init__(
+        self,
+        env: gym.vector.VectorEnv[Any, Any, Any],
+        store: StoreForm,
+        *,
+        durability: str | None = None,
+        **settings: Any,
+    ) -> None:
+        self._env, self._form, self._durability, self._settings = env, store, durability, settings
+        Recorder(**settings)  # what cannot work is refused now, not at the first reset
         self._store: Any = None
         self._over = np.zeros(env.num_envs, dtype=bool)
         self._mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._one: Any = None
         self.recorders: list[Recorder] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> VectorRecorder:
+        """Copy the settings; the open episodes stay with the original, the store is shared."""
+        new = memo[id(self)] = object.__new__(type(self))
+        new.__dict__ = {**self.__getstate__(), "_env": copy.deepcopy(self._env, memo)}
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the connection and the open episodes behind."""
+        return {**self.__dict__, "_store": None, "_one": None, "_over": np.zeros_like(self._over), "recorders": []}
+
+    def require_open(self) -> None:
+        """Return if a step may be taken.
+
+        Raises ResetNeeded before a reset; InvalidTrajectory after the end of an environment that does not reset itself.
+        """
+        if not self.recorders:
+            raise gym.error.ResetNeeded("step() before reset(): call reset() first")
+        if self._mode is AutoresetMode.DISABLED and self._over.any():
+            over = np.flatnonzero(self._over).tolist()
+            raise InvalidTrajectory(
+                f"a step after the episodes of the environments {over} ended: reset them first, "
+                'with options={"reset_mask": ...}'
+            )
 
     def reset(self, observations: Any, infos: Mapping[str, Any], seed: Any, mask: Any) -> list[int]:
         """Begin the episodes of the environments that were reset; return which."""
         self._open()
-        seeds = self._seeds(seed)
+        self._one = self._one or one_of(self._env)
+        seeds = seeds_of(self._env, seed)
         chosen = [i for i in range(self._env.num_envs) if mask is None or mask[i]]
-        split = self._split(observations)
+        seen = split(self._env.observation_space, observations)
         for i in chosen:
-            self.recorders[i].begin(self._env, split[i], info_of(infos, i), seeds[i])  # type: ignore[arg-type]
-            self._over[i] = False
+            self._begin(i, seen[i], info_of(infos, i), seeds[i])
         return chosen
 
     def look(self, actions: Any, outcome: tuple[Any, Any, Any, Any, Any]) -> tuple[list[Moved], list[int]]:
@@ -78,30 +93,31 @@ class VectorRecorder:
         """
         observations, rewards, terminations, truncations, infos = outcome
         moved, begun = [], []
-        split, taken = self._split(observations), self._split_actions(actions)
+        seen = split(self._env.observation_space, observations)
+        taken = split(self._env.action_space, actions)
         for i, recorder in enumerate(self.recorders):
             if self._over[i]:
                 if self._mode is AutoresetMode.NEXT_STEP:
-                    recorder.begin(self._env, split[i], info_of(infos, i), None)  # type: ignore[arg-type]
-                    self._over[i] = False
+                    self._begin(i, seen[i], info_of(infos, i))
                     begun.append(i)
                 continue
             over = bool(terminations[i] or truncations[i])
-            native, info = self._result(split[i], infos, i, over)
+            native, info = self._result(seen[i], infos, i, over)
             step, result = recorder.look(taken[i], native, float(rewards[i]), info)
             moved.append(Moved(i, step, result, bool(terminations[i]), bool(truncations[i])))
         return moved, begun
 
     def settle(self, moved: Sequence[Moved], observations: Any, infos: Mapping[str, Any]) -> list[int]:
         """Note which episodes ended; begin the next ones where the call already reset (SAME_STEP), and return which."""
-        begun, split = [], self._split(observations)
         for m in moved:
             self._over[m.i] = m.terminated or m.truncated
-            if self._over[m.i] and self._mode is AutoresetMode.SAME_STEP:
-                own = {k: v for k, v in info_of(infos, m.i).items() if k not in ("final_obs", "final_info")}
-                self.recorders[m.i].begin(self._env, split[m.i], own, None)  # type: ignore[arg-type]
-                self._over[m.i] = False
-                begun.append(m.i)
+        if self._mode is not AutoresetMode.SAME_STEP or not self._over.any():
+            return []
+        seen = split(self._env.observation_space, observations)
+        begun: list[int] = np.flatnonzero(self._over).tolist()
+        for i in begun:
+            own = {k: v for k, v in info_of(infos, i).items() if k not in ("final_obs", "final_info")}
+            self._begin(i, seen[i], own)
         return begun
 
     def trajectory(self, i: int) -> Trajectory:
@@ -115,9 +131,14 @@ class VectorRecorder:
         """Leave the open episodes as incomplete, and the store if this recorder opened it."""
         for recorder in self.recorders:
             recorder.close()
+        self.recorders = []
         store, self._store = self._store, None
         if store is not None and store is not self._form:
             store.close()
+
+    def _begin(self, i: int, observation: Any, info: dict[str, Any], seed: int | None = None) -> None:
+        self.recorders[i].begin(self._one, observation, info, seed)
+        self._over[i] = False
 
     def _result(self, observation: Any, infos: Mapping[str, Any], i: int, over: bool) -> tuple[Any, dict[str, Any]]:
         if not over or self._mode is not AutoresetMode.SAME_STEP:
@@ -126,32 +147,13 @@ class VectorRecorder:
 
     def _open(self) -> None:
         if self._store is None and self._form is not None:
-            durability = self._settings.get("durability")
             is_url = isinstance(self._form, (str, Path))
             # By name: a recorder knows that there are stores, not how one is made.
             self._store = (
-                resolve("agentprm.store.store:Store")(self._form, durability=durability) if is_url else self._form
+                resolve("agentprm.store.store:Store")(self._form, durability=self._durability) if is_url else self._form
             )
         if not self.recorders:
             self.recorders = [Recorder(self._store, **self._settings) for _ in range(self._env.num_envs)]
-
-    def _split(self, observations: Any) -> list[Any]:
-        return list(_iterate(self._env.observation_space, observations, self._env.num_envs))
-
-    def _split_actions(self, actions: Any) -> list[Any]:
-        return list(_iterate(self._env.action_space, actions, self._env.num_envs))
-
-    def _seeds(self, seed: Any) -> list[int | None]:
-        n = self._env.num_envs
-        if seed is None:
-            return [None] * n
-        return [seed + i for i in range(n)] if isinstance(seed, int) else list(seed)
-
-
-def _iterate(space: gym.Space[Any], batch: Any, n: int) -> Iterator[Any]:
-    if isinstance(batch, (tuple, list)) and len(batch) == n:
-        return iter(batch)
-    return iterate(space, batch)
 
 
 class VectorTrajectoryRecorder(gym.vector.VectorWrapper):
@@ -174,6 +176,7 @@ class VectorTrajectoryRecorder(gym.vector.VectorWrapper):
         durability: str | None = None,
     ) -> None:
         super().__init__(env)
+        require_wiring(env, store, durability)
         words = {"task": task, "render": render, "outcome": outcome}
         self.recorder = VectorRecorder(env, store, **words, policy=policy, durability=durability)
 
@@ -186,6 +189,7 @@ class VectorTrajectoryRecorder(gym.vector.VectorWrapper):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Take a step in every environment and record it; everything is passed on as it came."""
+        self.recorder.require_open()
         outcome = self.env.step(actions)
         observations, *rest, infos = outcome
         moved, begun = self.recorder.look(actions, outcome)
@@ -198,12 +202,6 @@ class VectorTrajectoryRecorder(gym.vector.VectorWrapper):
         """Leave the open episodes as incomplete, and the store if this wrapper opened it."""
         self.recorder.close()
         super().close(**options)
-
-
-def reset_mask(options: Mapping[str, Any] | None) -> Any:
-    """Return a copy of the mask of environments to reset: gymnasium takes it out of the caller's dict."""
-    mask = (options or {}).get("reset_mask")
-    return None if mask is None else np.array(mask, dtype=bool)
 
 
 def said(recorder: VectorRecorder, begun: Sequence[int]) -> dict[str, Any]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from inspect import signature
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from agentprm.errors import InvalidTrajectory
 from agentprm.record.episode import Episode
@@ -33,11 +31,10 @@ from agentprm.types import (
     new_id,
 )
 
-__all__ = ["ManualEpisode", "episode", "tool"]
+__all__ = ["ManualEpisode", "current", "episode"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
-_current: ContextVar[ManualEpisode | None] = ContextVar("agentprm_episode", default=None)
+current: ContextVar[ManualEpisode | None] = ContextVar("agentprm_episode", default=None)
+"""The episode whose block is being run, here and in the tasks that it starts."""
 
 
 @contextmanager
@@ -76,7 +73,7 @@ def episode(
         policy, seed, group, parent, meta=dict(meta or {}),
     )  # fmt: skip
     ep = ManualEpisode(begun, opened.write if opened is not None else None)
-    token = _current.set(ep)
+    token = current.set(ep)
     try:
         yield ep
     except BaseException as error:
@@ -86,7 +83,7 @@ def episode(
     else:
         ep.leave("completed")
     finally:
-        _current.reset(token)
+        current.reset(token)
         if opened is not None and opened is not store:
             opened.close()
 
@@ -154,10 +151,11 @@ class ManualEpisode:
     ) -> None:
         """Say what was done or answered, and what the world paid; a second act opens a turn of its own."""
         with self._lock:
+            paid = _number(reward)
             turn = self._open_turn(fresh=self._turn is not None and self._turn.acted)
             turn.text, turn.native = _told(text, native)
             turn.acted = True
-            turn.reward, turn.info = float(reward), dict(info or {})
+            turn.reward, turn.info = paid, dict(info or {})
 
     def end(self, outcome: float | None = None, status: Status = "completed") -> None:
         """Say how it went, in [0, 1], and end the episode."""
@@ -207,6 +205,13 @@ def _told(text: Any, native: Value | None) -> tuple[str, Value | None]:
     return (text, native) if isinstance(text, str) else ("", text if native is None else native)
 
 
+def _number(reward: Any) -> float:
+    try:
+        return float(reward)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidTrajectory(f"a reward is a number, not {reward!r}") from None
+
+
 class _Turn:
     """A decision in the making."""
 
@@ -223,37 +228,3 @@ class _Turn:
     def step(self, observation: Observation) -> Step:
         action = Action(self.text, self.plan, tuple(self.calls), self.native)
         return Step(observation, action, self.reward, self.info)
-
-
-def tool(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function that, inside an `episode`, also reports its calls: arguments, output, or the error it raised.
-
-    >>> @tool
-    ... def double(x):
-    ...     return 2 * x
-    >>> with episode("double 4") as ep:
-    ...     _ = double(4)
-    >>> ep.trajectory.steps[0].action.tool_calls[0].output
-    8
-    """
-    names = signature(function)
-
-    @functools.wraps(function)
-    def reported(*args: P.args, **kwargs: P.kwargs) -> R:
-        ep = _current.get()
-        if ep is None:
-            return function(*args, **kwargs)
-        try:
-            output = function(*args, **kwargs)
-        except Exception as error:
-            ep.tool(function.__name__, _arguments(names, args, kwargs), repr(error), status="error")
-            raise
-        ep.tool(function.__name__, _arguments(names, args, kwargs), output)
-        return output
-
-    return reported
-
-
-def _arguments(names: Any, args: Any, kwargs: Any) -> dict[str, Value]:
-    bound = names.bind(*args, **kwargs)
-    return dict(bound.arguments)

@@ -64,11 +64,10 @@ def _begin(made: bytes) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from agentprm.record.gymnasium import TrajectoryRecorder
+    from agentprm.record.rollout import recorded
 
     policy, spec, url = cloudpickle.loads(made)
-    env = gym.make(spec)
-    _worker = policy, env if url is None else TrajectoryRecorder(env, url)
+    _worker = policy, recorded(gym.make(spec), url)
 
 
 def _play(seed: int) -> Trajectory:

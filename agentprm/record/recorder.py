@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import re
@@ -13,7 +12,8 @@ from typing import Any, Protocol, TypeAlias
 import gymnasium as gym
 import numpy as np
 
-from agentprm.errors import AgentPRMError, InvalidSpec
+from agentprm.errors import AgentPRMError, InvalidSpec, MissingText
+from agentprm.record._copies import copied, said
 from agentprm.record.episode import Episode
 from agentprm.record.outcome import OutcomeRule, outcome_of, outcome_rule
 from agentprm.spec import resolve
@@ -59,8 +59,15 @@ class Recorder:
         self._render: Callable[[Value], str] | None = resolve(render) if isinstance(render, str) else render
         self._outcome = outcome_rule(outcome)
         self._store: _Store | None = None
-        self._warned = False
+        self._logged: set[str] = set()
+        self.failed = 0
+        """How often something that was given failed: `render`, `task`, `outcome`, a reward that is no number."""
         self.episode: Episode | None = None
+
+    @property
+    def store(self) -> StoreForm:
+        """Where it records, as it was given: an open store, a URL, or None."""
+        return self._form
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:
         """Copy the settings; the open episode stays with the original."""
@@ -76,7 +83,7 @@ class Recorder:
         """Open an episode with its first observation; one that is still open ends as incomplete."""
         self.leave()
         first = self.observe(native)
-        said = _said(info)
+        words = said(info)
         spec = env.unwrapped.spec  # that of a wrapper is computed anew, and warns where it cannot be
         name = spec.id if spec else type(env.unwrapped).__name__
         trajectory = Trajectory(
@@ -87,7 +94,7 @@ class Recorder:
             env=name,
             policy=self._policy,
             seed=None if seed is None else int(seed),
-            meta={"info": said} if said else {},
+            meta={"info": words} if words else {},
         )
         store = self._opened()
         self.episode = Episode(trajectory, store.write if store is not None else None)
@@ -103,9 +110,9 @@ class Recorder:
         """Return the step just taken and what it led to, not recorded yet; raises what `require_open` does."""
         self.require_open()
         assert self.episode is not None
-        kept = _copied(action, _deep_copied)
+        kept = copied(action)
         decision = Action(kept if type(kept) is str else "", "", (), kept)
-        return Step(self.episode.last, decision, self._number(reward), _said(info)), self.observe(native)
+        return Step(self.episode.last, decision, self._number(reward), said(info)), self.observe(native)
 
     def take(
         self,
@@ -128,10 +135,20 @@ class Recorder:
 
     def observe(self, native: Value) -> Observation:
         """Return an observation as it is now, whatever the environment does with its buffer later."""
-        kept = _copied(native, _deep_copied)
+        kept = copied(native)
         if self._render is not None:
-            return Observation(str(self._render(native)), kept)
+            return Observation(self._rendered(self._render, native), kept)
         return Observation(kept if type(kept) is str else "", kept)
+
+    def _rendered(self, render: Callable[[Value], str], native: Value) -> str:
+        """Return a native value's text; a renderer that fails leaves none, and the agent goes on regardless."""
+        try:
+            return str(render(native))
+        except MissingText:
+            raise
+        except Exception as error:
+            self._fail("no text is recorded, for render failed: %r", error)
+            return ""
 
     def leave(self) -> None:
         """End an open episode as incomplete."""
@@ -149,7 +166,7 @@ class Recorder:
             try:
                 store.flush()
             except AgentPRMError as error:
-                self._warn("closed before everything was on disk: %s", error)
+                self._fail("closed before everything was on disk: %s", error)
 
     def _opened(self) -> _Store | None:
         if self._store is None and self._form is not None:
@@ -161,7 +178,7 @@ class Recorder:
         return self._store
 
     def _task_of(self, native: Value, info: Mapping[str, Value], fallback: str) -> Task:
-        given = self._task(native, info) if callable(self._task) else self._task
+        given = self._asked(native, info) if callable(self._task) else self._task
         if isinstance(given, Task):
             return given
         if given is None:
@@ -171,12 +188,20 @@ class Recorder:
         key = info.get("task_id")
         return Task(fallback if given is None else describe(given), "" if key is None else str(key))
 
+    def _asked(self, native: Value, info: Mapping[str, Value]) -> str | Task | None:
+        assert callable(self._task)
+        try:
+            return self._task(native, info)
+        except Exception as error:
+            self._fail("the task is taken from the environment, for task failed: %r", error)
+            return None
+
     def _outcome_of(self, info: Mapping[str, Value], reward: float) -> float | None:
         """Return the outcome; one that cannot be read is logged once and left open: the agent goes on regardless."""
         try:
             return outcome_of(info, reward, self._outcome)
         except Exception as error:
-            self._warn("no outcome is recorded: %s", error)
+            self._fail("no outcome is recorded: %s", error)
             return None
 
     def _number(self, reward: Any) -> float:
@@ -184,44 +209,15 @@ class Recorder:
         try:
             return float(reward.item() if isinstance(reward, np.ndarray) else reward)
         except (TypeError, ValueError, OverflowError) as error:
-            self._warn("a reward that is no number is recorded as NaN: %s", error)
+            self._fail("a reward that is no number is recorded as NaN: %s", error)
             return math.nan
 
-    def _warn(self, message: str, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
+    def _fail(self, message: str, error: Exception) -> None:
+        """Count a failure, and log the first of its kind."""
+        self.failed += 1
+        if message not in self._logged:
+            self._logged.add(message)
             _log.warning(message, error)
-
-
-_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
-
-
-def _copied(value: Value, unknown: Callable[[Value], Value] | None = None) -> Value:
-    """Return a value that nobody else can change; what is of no known kind goes through `unknown`, or is shared."""
-    kind = type(value)
-    if kind in _IMMUTABLE or isinstance(value, np.generic):
-        return value
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if kind is dict:
-        return {key: v if type(v) in _IMMUTABLE else _copied(v, unknown) for key, v in value.items()}
-    if kind is list or kind is tuple:
-        if _IMMUTABLE.issuperset(map(type, value)):
-            return kind(value)
-        return kind(_copied(v, unknown) for v in value)
-    return value if unknown is None else unknown(value)
-
-
-def _deep_copied(value: Value) -> Value:
-    try:
-        return copy.deepcopy(value)
-    except Exception:
-        return value
-
-
-def _said(info: Mapping[str, Value]) -> dict[str, Value]:
-    """Return what the world said, apart from what another wrapper of ours did."""
-    return {key: v if type(v) in _IMMUTABLE else _copied(v) for key, v in info.items() if key != "prm"}
 
 
 def plain(value: Any) -> Any:

@@ -185,10 +185,19 @@ def _prefix(trajectory: Trajectory, t: int) -> Trajectory:
 
 def _require_same(trajectory: Trajectory, i: int, seen: Value) -> None:
     recorded = trajectory.observations[i]
-    now = Observation(recorded.text, seen) if recorded.native is not None else Observation(describe(seen))
-    if now != recorded:
+    now = Observation(recorded.text, _bare(seen)) if recorded.native is not None else Observation(describe(seen))
+    if now != Observation(recorded.text, _bare(recorded.native), recorded.images):
         was = recorded.text if recorded.native is None else describe(recorded.native)
         raise ReplayDiverged(
             f"replaying {trajectory.id}, observation {i} is {describe(seen)[:200]!r}; recorded was {was[:200]!r}: the "
             "environment, its settings or its version differ, or it draws chance that its seed does not fix"
         )
+
+
+def _bare(value: Value) -> Value:
+    """Return a value with Python's own numbers: a vector of environments made NumPy's of them."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim):
+        return value.item()
+    if type(value) is dict:
+        return {key: _bare(v) for key, v in value.items()}
+    return type(value)(map(_bare, value)) if type(value) in (list, tuple) else value

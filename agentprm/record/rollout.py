@@ -8,11 +8,12 @@ from typing import Any
 
 import gymnasium as gym
 
-from agentprm.errors import InvalidTrajectory
+from agentprm.errors import InvalidSpec, InvalidTrajectory
 from agentprm.progress import progress_bar
 from agentprm.record.gymnasium import TrajectoryRecorder
 from agentprm.record.parallel import play_in_processes
 from agentprm.record.recorder import StoreForm
+from agentprm.record.wiring import store_of
 from agentprm.types import Policy, Trajectory
 
 __all__ = ["play", "rollout"]
@@ -35,7 +36,7 @@ def rollout(
     `env` holds a recorder already; an interruption loses none of them. A last episode that passes `steps` is played to
     its end. With several `workers` (processes; only with `episodes`), each remakes `env` from its spec and opens the
     store by its URL. `progress` draws a bar, by default on a terminal. Raises InvalidTrajectory when neither limit is
-    given or the seeds run out.
+    given or the seeds run out, InvalidSpec for a `store` beside a wrapper in `env` that records without one.
 
     >>> import gymnasium as gym
     >>> env = gym.make("FrozenLake-v1")
@@ -44,21 +45,22 @@ def rollout(
     """
     if (episodes is None) == (steps is None):
         raise InvalidTrajectory("say how long to play: give either episodes= or steps=")
+    _require_kept(env, store)
     chosen = iter(count(seeds) if isinstance(seeds, int) else seeds)
     if workers > 1 and episodes is not None:
         return _spread(policy, env, [_next(chosen, i) for i in range(episodes)], store, workers, progress)
-    recorded = _recorded(env, store)
+    recording = recorded(env, store)
     played: list[Trajectory] = []
     n_steps = 0
     try:
         with progress_bar("playing", episodes or steps, progress) as advance:
             while (len(played) < episodes) if episodes is not None else (n_steps < (steps or 0)):
-                played.append(play(policy, recorded, _next(chosen, len(played))))
+                played.append(play(policy, recording, _next(chosen, len(played))))
                 n_steps += len(played[-1])
                 advance(1 if episodes else len(played[-1]), _share(played))
     finally:
-        if recorded is not env:
-            recorded.recorder.close()
+        if recording is not env:
+            recording.recorder.close()
     return played
 
 
@@ -75,13 +77,13 @@ def _spread(
 
 def play(policy: Policy, env: gym.Env[Any, Any], seed: int | None = None) -> Trajectory:
     """Return one episode of `policy` in an environment, played to its end."""
-    recorded = _recorded(env)
-    recorder = _recorder(recorded)
-    _, info = recorded.reset(seed=seed)
+    recording = recorded(env)
+    recorder = _recorder(recording)
+    _, info = recording.reset(seed=seed)
     over = False
     while not over:
         action = policy(recorder.trajectory, info)
-        _, _, terminated, truncated, info = recorded.step(action)
+        _, _, terminated, truncated, info = recording.step(action)
         over = terminated or truncated
     trajectory: Trajectory = recorder.trajectory
     return trajectory
@@ -104,7 +106,15 @@ def _recorder(env: gym.Env[Any, Any]) -> Any:
     return next((wrapper for wrapper in _wrappers(env) if hasattr(type(wrapper), "trajectory")), None)
 
 
-def _recorded(env: gym.Env[Any, Any], store: StoreForm = None) -> Any:
+def _require_kept(env: gym.Env[Any, Any], store: StoreForm) -> None:
+    wrapper = _recorder(env)
+    if store is not None and wrapper is not None and store_of(wrapper) is None:
+        name = type(wrapper).__name__
+        raise InvalidSpec(f"{name} in this environment records without a store: give it to {name}, not to rollout")
+
+
+def recorded(env: gym.Env[Any, Any], store: StoreForm = None) -> Any:
+    """Return an environment that records: as it is where a wrapper in it does, else in a `TrajectoryRecorder`."""
     return TrajectoryRecorder(env, store) if _recorder(env) is None else env
 
 

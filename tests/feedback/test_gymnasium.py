@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass, field
 from inspect import signature
 
+import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -16,7 +17,16 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 from agentprm import PRMRewardWrapper, Store, TrajectoryRecorder, rollout
-from agentprm.errors import InvalidSpec, InvalidTrajectory, MissingText, SightError, UnitError, UnknownName
+from agentprm.errors import (
+    AgentPRMError,
+    InvalidSpec,
+    InvalidTrajectory,
+    MissingText,
+    SightError,
+    UnitError,
+    UnknownName,
+)
+from agentprm.feedback.gymnasium_vector import PRMVectorRewardWrapper
 from agentprm.ops.shape import SHAPES, Shaping
 from agentprm.scorers.constant import Constant
 from agentprm.testing.corridor import Corridor
@@ -193,15 +203,49 @@ def test_difference_warns_whoever_asks_for_it():
         ("constnat", {}, UnknownName),
         ("constant", {"shape": "potental"}, UnknownName),
         ("constant", {"gamma": math.nan}, InvalidSpec),
+        ("constant", {"gamma": 2}, InvalidSpec),
+        ("constant", {"gamma": -0.5}, InvalidSpec),
+        ("constant", {"gamma": None}, InvalidSpec),
         ("constant", {"weight": math.inf}, InvalidSpec),
+        ("constant", {"weight": math.nan}, InvalidSpec),
+        ("constant", {"weight": "2"}, InvalidSpec),
+        ("constant", {"start": math.nan}, InvalidSpec),
         (Constant, {}, InvalidSpec),
         ("constant", {"outcome": "no reference"}, InvalidSpec),
+        ("constant:value=abc", {}, InvalidSpec),
+        ("constant:value=NaN", {}, InvalidSpec),
+        ("models/unlock", {}, UnknownName),
+        (Script([0.5], unit="reward"), {"shape": "potential"}, UnitError),
+        (Script([0.5], unit="reward"), {"shape": "difference"}, UnitError),
     ],
-    ids=["sight", "scorer", "shape", "gamma", "weight", "class", "outcome"],
-)
-def test_what_cannot_work_is_refused_at_once(scorer, options, error):
-    with pytest.raises(error):
-        PRMRewardWrapper(Strip(), scorer, **options)
+    ids=[
+        "sight", "scorer", "shape", "gamma nan", "gamma 2", "gamma -0.5", "gamma none", "weight inf", "weight nan",
+        "weight text", "start nan", "class", "outcome", "value abc", "value nan", "folder", "potential of rewards",
+        "difference of rewards",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("vector", [False, True], ids=["single", "vector"])
+def test_what_cannot_work_is_refused_at_once(scorer, options, error, vector):
+    env = gym.vector.SyncVectorEnv([Strip]) if vector else Strip()
+    with pytest.raises(error) as refused:
+        (PRMVectorRewardWrapper if vector else PRMRewardWrapper)(env, scorer, **options)
+    assert isinstance(refused.value, AgentPRMError)
+    assert "\n" not in str(refused.value)
+
+
+def test_terms_are_recorded_as_plain_numbers():
+    env = PRMRewardWrapper(gym.make("FrozenLake-v1"), "constant", gamma=np.float32(0.5), weight=np.int64(2), start=0)
+    form = json.loads(env.spec.to_json())["additional_wrappers"][0]["kwargs"]
+    assert (form["gamma"], form["weight"], form["start"]) == (0.5, 2.0, 0.0)
+
+
+def test_a_value_outside_0_and_1_is_a_failure_of_the_scorer(store):
+    env = PRMRewardWrapper(Strip(), Script([0.5, 1.5, -0.5, 1.0]), store)
+    paid, said = play(env)
+    assert paid == [1.5, 2.0, 3.0, 3.5]
+    assert [p["scored"] for p in said] == [1.0, 0.0, 0.0, 1.0]
+    assert env.failed == 2
+    assert store.rewards(one(store).id).score == (0.5, None, None, 1.0)
 
 
 def test_a_recipe_that_is_not_json_is_refused_at_once():
@@ -490,8 +534,9 @@ def test_a_password_never_appears_in_its_spec(monkeypatch):
 # Copies.
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))],
-                         ids=["deepcopy", "pickle"])  # fmt: skip
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e)),
+                                       lambda e: pickle.loads(cloudpickle.dumps(e))],
+                         ids=["deepcopy", "pickle", "cloudpickle"])  # fmt: skip
 def test_a_copy_carries_no_open_episode_and_both_go_on(store, duplicate):
     env = PRMRewardWrapper(gym.make("CartPole-v1"), "constant:value=0.5", store)
     env.reset(seed=1)
@@ -506,37 +551,3 @@ def test_a_copy_carries_no_open_episode_and_both_go_on(store, duplicate):
     a, b = store.trajectories()
     assert [(len(t), t.seed) for t in (a, b)] == [(2, 1), (2, 2)]
     assert store.rewards(a.id).given == store.rewards(b.id).given == (1.5, 1.0)
-
-
-# Stable-Baselines3.
-
-
-def test_its_checker_finds_nothing(tmp_path):
-    checker = pytest.importorskip("stable_baselines3.common.env_checker")
-    env = PRMRewardWrapper(gym.make("FrozenLake-v1"), "constant:value=0.5", tmp_path / "runs.db")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        checker.check_env(env)
-    env.close()
-
-
-@pytest.mark.parametrize("monitor", ["inside", "outside", "both"])
-def test_ppo_learns_from_it_and_every_step_is_there(tmp_path, monitor):
-    sb3 = pytest.importorskip("stable_baselines3")
-    from stable_baselines3.common.monitor import Monitor
-
-    env = gym.make("CartPole-v1")
-    env = env if monitor == "outside" else Monitor(env)
-    env = PRMRewardWrapper(env, "constant:value=0.5", tmp_path / "runs.db", shape="add")
-    env = Monitor(env) if monitor == "both" else env
-    model = sb3.PPO("MlpPolicy", env, n_steps=32, batch_size=16, n_epochs=1, seed=0, device="cpu")
-    model.learn(32)
-    env.close()
-    with Store(tmp_path / "runs.db") as store:
-        played = list(store.trajectories())
-        assert sum(map(len, played)) == 32
-        assert all(store.rewards(t.id).given == (1.5,) * len(t) for t in played)
-        assert played[-1].ending.status in ("terminated", "incomplete")
-    returns = [episode["r"] for episode in model.ep_info_buffer]
-    ended = [len(t) for t in played if t.ending.status == "terminated"]
-    assert returns == pytest.approx([n * (1.0 if monitor == "inside" else 1.5) for n in ended])

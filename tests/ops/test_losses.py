@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from agentprm.ops.losses import progress_error, soft_cross_entropy, squared_error
+from agentprm.ops.losses import preference_error, progress_error, ranking_error, soft_cross_entropy, squared_error
 
 
 def test_squared_error_is_half_the_mean_square():
@@ -38,3 +38,46 @@ def test_progress_error_of_first_steps_only_is_zero_and_can_be_learnt_from():
 def test_progress_error_forgives_a_constant():
     predictions = torch.tensor([0.1, 0.6, 0.9])
     assert progress_error(predictions + 0.05, predictions, torch.tensor([False, True, True])).item() == pytest.approx(0)
+
+
+def test_the_ranking_error_by_hand():
+    # right 1.0, wrong -1.0, right 2.0; margin 0. Terms: start, 1.0, 2.0, each against the chain so far and the wrong.
+    e = math.exp
+    wrong = e(-1.0)
+    terms = [
+        -math.log(1 / (1 + wrong)),
+        -math.log(e(1) / (1 + e(1) + wrong)),
+        -math.log(e(2) / (1 + e(1) + e(2) + wrong)),
+    ]
+    scores, right = torch.tensor([1.0, -1.0, 2.0]), torch.tensor([True, False, True])
+    assert ranking_error(scores, right, zeta=0.0).item() == pytest.approx(sum(terms) / 3)
+
+
+def test_without_a_wrong_step_the_start_has_no_term_of_its_own():
+    e = math.exp
+    expected = (-math.log(e(1) / (1 + e(1))) - math.log(e(2) / (1 + e(1) + e(2)))) / 2
+    assert ranking_error(torch.tensor([1.0, 2.0]), torch.tensor([True, True])).item() == pytest.approx(expected)
+
+
+def test_the_ranking_error_prefers_rising_right_steps_and_falling_wrong_ones():
+    right = torch.tensor([True, True, False])
+    rising = ranking_error(torch.tensor([1.0, 2.0, -5.0]), right)
+    assert rising < ranking_error(torch.tensor([2.0, 1.0, -5.0]), right)
+    assert rising < ranking_error(torch.tensor([1.0, 2.0, 5.0]), right)
+
+
+def test_large_scores_overflow_no_ranking_error():
+    scores = torch.tensor([200.0, 300.0, -500.0], requires_grad=True)
+    loss = ranking_error(scores, torch.tensor([True, True, False]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(scores.grad).all()
+    assert ranking_error(torch.zeros(0), torch.zeros(0, dtype=torch.bool)).item() == 0
+
+
+def test_the_preference_error_by_hand():
+    better, worse = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 1.0])
+    expected = (math.log1p(math.exp(-2)) + math.log1p(math.exp(1))) / 2
+    assert preference_error(better, worse).item() == pytest.approx(expected)
+    assert preference_error(torch.zeros(0), torch.zeros(0)).item() == 0
+    assert torch.isfinite(preference_error(torch.tensor([-1e4]), torch.tensor([1e4])))

@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentprm.errors import InvalidSpec, UnitError, UnknownName
 from agentprm.ops import shape as shapes
-from agentprm.ops.shape import SHAPES, Shaping, default_shape
+from agentprm.ops.shape import SHAPES, Shaping, default_shape, require_fit, terms
 
 TERMS = {"gamma": 0.5, "weight": 2.0}
 numbers = st.floats(-5, 5, allow_nan=False)
@@ -52,7 +53,7 @@ def test_every_shape_by_hand(name, terminated, table, score):
 
 def test_the_table_names_every_shape_there_is():
     assert {name: function.__name__ for name, function in SHAPES.items()} == {name: name for name in SHAPES}
-    assert set(SHAPES) == set(shapes.__all__) - {"SHAPES", "Shaping", "default_shape"}
+    assert set(SHAPES) == set(shapes.__all__) - {"SHAPES", "Shaping", "default_shape", "require_fit", "terms"}
     assert {name for name, _ in BY_HAND} == set(SHAPES)
 
 
@@ -129,8 +130,32 @@ def test_a_shape_that_nobody_knows_is_refused_with_those_there_are():
         Shaping("potental")
 
 
+@pytest.mark.parametrize("unit", ["value", "correctness", "reward"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_differences_of_rewards_are_refused_and_every_other_shape_may_be_named(name, unit):
+    if unit == "reward" and name in ("potential", "difference"):
+        with pytest.raises(UnitError, match=f"shape='{name}' takes differences .* are rewards.* say shape='add'"):
+            require_fit(name, unit)
+    else:
+        require_fit(name, unit)
+
+
 @pytest.mark.parametrize("term", ["gamma", "weight", "start"])
-@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, "0.5", None, True, [1.0], 10**400], ids=str)
 def test_terms_that_are_no_finite_numbers_are_refused(term, number):
-    with pytest.raises(InvalidSpec, match=f"{term} is a finite number"):
+    with pytest.raises(InvalidSpec, match=f"{term} is a finite number, not "):
         Shaping("potential", **{term: number})
+
+
+@pytest.mark.parametrize("gamma", [2, 1.0000001, -1e-9, -1])
+def test_a_discount_outside_0_and_1_is_refused(gamma):
+    with pytest.raises(InvalidSpec, match=rf"gamma is a discount in \[0, 1\], not {gamma}: give the learner's own"):
+        Shaping("potential", gamma=gamma)
+
+
+def test_terms_of_any_numeric_type_are_floats():
+    found = terms(gamma=np.float32(0.5), weight=-2, start=np.int64(3))
+    assert found == {"gamma": 0.5, "weight": -2.0, "start": 3.0}
+    assert {type(term) for term in found.values()} == {float}
+    assert terms(0, 0, 0)["gamma"] == 0.0
+    assert terms(1, 0, 0)["gamma"] == 1.0

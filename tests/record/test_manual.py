@@ -7,7 +7,8 @@ import pytest
 
 from agentprm import Store, Task
 from agentprm.errors import InvalidTrajectory
-from agentprm.record.manual import episode, tool
+from agentprm.record.manual import episode
+from agentprm.record.tool import tool
 from agentprm.types import Began, Ended, Stepped
 
 
@@ -106,6 +107,63 @@ def test_decorated_tools_report_arguments_output_and_errors():
     assert (good.name, good.arguments, good.output, good.status) == ("divide", {"a": 6, "b": 3}, 2.0, "ok")
     assert (bad.arguments, bad.status) == ({"a": 1, "b": 0}, "error")
     assert "ZeroDivisionError" in bad.output
+
+
+def test_coroutines_report_when_they_have_ended_and_parallel_ones_are_one_turn():
+    @tool
+    async def fetch(page, delay=0.0):
+        await asyncio.sleep(delay)
+        return f"<{page}>"
+
+    async def run():
+        assert await fetch("before") == "<before>", "outside an episode it is the function itself"
+        with episode("t") as ep:
+            assert await asyncio.gather(fetch("a", 0.02), fetch(page="b")) == ["<a>", "<b>"]
+            ep.plan("again")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(fetch("c", 60), 0.01)
+        return ep.trajectory
+
+    assert asyncio.iscoroutinefunction(fetch)
+    both, cut = asyncio.run(run()).steps
+    assert [(c.arguments, c.output) for c in both.action.tool_calls] == [
+        ({"page": "b"}, "<b>"),
+        ({"page": "a", "delay": 0.02}, "<a>"),
+    ]
+    (call,) = cut.action.tool_calls
+    assert (call.status, call.output) == ("error", "CancelledError()")
+
+
+def test_a_call_that_does_not_fit_the_function_is_an_error_of_the_call():
+    @tool
+    def add(a, b):
+        return a + b
+
+    with episode("t") as ep, pytest.raises(TypeError, match="unexpected keyword argument 'c'"):
+        add(1, c=2)
+    (call,) = ep.trajectory.steps[0].action.tool_calls
+    assert (call.arguments, call.status) == ({"args": [1], "c": 2}, "error")
+
+
+def test_an_interruption_inside_a_tool_is_recorded_and_goes_on_its_way():
+    @tool
+    def wait():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), episode("t") as ep:
+        wait()
+    assert [c.status for c in ep.trajectory.steps[0].action.tool_calls] == ["error"]
+    assert ep.trajectory.ending.status == "aborted"
+
+
+@pytest.mark.parametrize("reward", ["much", None, [1]])
+def test_a_reward_that_is_no_number_is_refused_and_leaves_the_turn_as_it_was(reward):
+    with episode("t") as ep:
+        ep.plan("p")
+        with pytest.raises(InvalidTrajectory, match="a reward is a number, not"):
+            ep.act("x", reward=reward)
+        ep.act("y", reward=1)
+    assert [(s.action.plan, s.action.text, s.reward) for s in ep.trajectory.steps] == [("p", "y", 1.0)]
 
 
 def test_tools_may_report_from_several_threads():

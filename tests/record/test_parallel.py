@@ -3,7 +3,7 @@
 import gymnasium as gym
 import pytest
 
-from agentprm import Store, rollout
+from agentprm import PRMRewardWrapper, Store, rollout
 from agentprm.errors import InvalidSpec
 
 ENV = "agentprm_envs:BabyAIText/GoToLocal-v0"
@@ -38,6 +38,15 @@ def test_the_same_episodes_come_out_in_the_order_of_their_seeds(tmp_path):
         stored = sorted(store.trajectories(), key=lambda t: t.seed)
     assert facts(stored) == facts(two)
     assert [t.id for t in stored] == [t.id for t in two]
+
+
+def test_an_environment_that_records_already_records_once_in_every_process(tmp_path):
+    path = tmp_path / "runs.db"
+    env = PRMRewardWrapper(gym.make(ENV), "constant:value=0.5", path)
+    played = rollout(Seeded(), env, episodes=2, workers=2, store=path)
+    with Store(path) as store:
+        assert sorted(t.id for t in store.trajectories()) == sorted(t.id for t in played)
+        assert len(list(store.scores())) == 2
 
 
 def test_what_cannot_be_remade_is_refused_before_a_process_starts():

@@ -629,3 +629,58 @@ def test_the_trajectory_in_memory_is_a_trajectory(store):
     env.reset()
     assert isinstance(env.trajectory, Trajectory)
     assert isinstance(env.trajectory.last, Observation)
+
+
+def broken(*_):
+    raise LookupError("no words for this")
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "failures"),
+    [({"render": broken}, "no text is recorded, for render failed", 4), ({"task": broken}, "for task failed", 1)],
+    ids=["render", "task"],
+)
+def test_a_function_that_fails_never_reaches_the_agent_and_is_counted(store, options, message, failures, caplog):
+    env = TrajectoryRecorder(Puppet(), store, **options)
+    with caplog.at_level(logging.WARNING):
+        play(env)
+    store.flush()
+    assert len(one(store)) == 3
+    assert env.recorder.failed == failures
+    assert [message in record.message and "no words for this" in record.message for record in caplog.records] == [True]
+
+
+def test_failures_of_different_kinds_are_each_logged_once(store, caplog):
+    env = TrajectoryRecorder(Puppet(rewards=("much",)), store, render=broken)
+    with caplog.at_level(logging.WARNING):
+        play(env)
+    assert len(caplog.records) == 2
+    assert env.recorder.failed == 4 + 3
+
+
+def endless():
+    knot = []
+    knot.append(knot)
+    return knot
+
+
+def deep():
+    value = []
+    for _ in range(3000):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("make", [endless, deep], ids=["endless", "deep"])
+def test_what_holds_itself_or_is_nested_thousands_deep_never_reaches_the_agent(store, make):
+    tied = make()
+    env = TrajectoryRecorder(Puppet(see=lambda buffer: tied, infos=({"knot": tied},)), store)
+    observation, _ = env.reset()
+    assert observation is tied
+    _, _, _, _, info = env.step(0)
+    assert info["knot"] is tied
+    env.close()
+    store.flush()
+    assert len(one(store)) == 1
+    assert store.degraded > 0
+    assert store.dropped == 0

@@ -3,14 +3,17 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import TimeLimit, TransformReward
 
 from agentprm.errors import InvalidTrajectory, ReplayDiverged
+from agentprm.record.gymnasium_vector import VectorTrajectoryRecorder
 from agentprm.record.policies import RandomPolicy
 from agentprm.record.replay import Replay
 from agentprm.record.rollout import rollout
 from agentprm.testing.corridor import Corridor
 from agentprm.testing.trajectories import corridors, episode
+from agentprm.types import Observation
 
 
 class Uncopied(Corridor):
@@ -163,3 +166,26 @@ def test_babyai_is_replayed_and_copied():
     completions = [c for t in (0, 7, 3) for c in replay(trajectory, t, 2)]
     assert replay.replayed_steps == len(trajectory)
     assert all(len(c) <= 20 and c.outcome is not None for c in completions)
+
+
+@pytest.mark.parametrize("env_id", ["FrozenLake-v1", "Blackjack-v1", "CartPole-v1"])
+def test_what_a_vector_recorded_is_played_on_in_a_single_environment(env_id):
+    """There an observation that is an int, or a pair of them, is NumPy's."""
+    env = VectorTrajectoryRecorder(SyncVectorEnv([lambda: gym.make(env_id)] * 2))
+    env.reset(seed=3)
+    env.step(np.zeros(2, int))
+    for i in range(2):
+        trajectory = env.recorder.trajectory(i)
+        single = gym.make(env_id)
+        (completion,) = Replay(single, RandomPolicy(space=single.action_space))(trajectory, 0, 1)
+        assert completion.steps[0] == trajectory.steps[0]
+        assert completion.ending.terminated or completion.ending.truncated
+
+
+def test_numbers_that_differ_still_part_ways():
+    trajectory = rollout(RandomPolicy(space=gym.spaces.Discrete(2)), gym.make("Blackjack-v1"), episodes=1, seeds=4)[0]
+    first = trajectory.steps[0]
+    other = replace(first, observation=Observation("", tuple(n + 1 for n in first.observation.native)))
+    replay = Replay(gym.make("Blackjack-v1"), RandomPolicy(space=gym.spaces.Discrete(2)))
+    with pytest.raises(ReplayDiverged, match="observation 0"):
+        replay(replace(trajectory, steps=(other, *trajectory.steps[1:])), 0, 1)
