@@ -20,11 +20,14 @@ both sides (what was given, what was expected) and the way out::
     ├── ReplayDiverged    (RuntimeError)    a world that is not the same the second time
     ├── NoSuchTrajectory  (LookupError)     an id that the store does not hold
     ├── TrainingError     (ValueError)      data that nothing can be learned from
-    └── TokenMismatch     (ValueError)      a model about to read other tokens than those it was trained on
+    ├── TokenMismatch     (ValueError)      a model about to read other tokens than those it was trained on
+    ├── InvalidFormat     (ValueError)      a file that is not what it is read as; names file, line and field
+    └── OneWayFormat      (TypeError)       a format that is only read, or only written
 """
 
 __all__ = [
     "AgentPRMError",
+    "InvalidFormat",
     "InvalidScores",
     "InvalidSpec",
     "InvalidTrajectory",
@@ -33,6 +36,7 @@ __all__ = [
     "NewerDatabase",
     "NoSuchTrajectory",
     "NotOurDatabase",
+    "OneWayFormat",
     "OutdatedDatabase",
     "ReplayDiverged",
     "SightError",
@@ -126,3 +130,24 @@ class TrainingError(AgentPRMError, ValueError):
 
 class TokenMismatch(AgentPRMError, ValueError):
     """A model about to read other tokens than those it was trained on."""
+
+
+class InvalidFormat(AgentPRMError, ValueError):
+    """A file that is not what it is read as; `file`, `line` (from 1) and `field` say where.
+
+    >>> str(InvalidFormat("expected a text, not 3", "runs.jsonl", 2, "messages[0].role"))
+    'runs.jsonl, line 2, messages[0].role: expected a text, not 3'
+    """
+
+    def __init__(self, message: str, file: str | None = None, line: int | None = None, field: str = "") -> None:
+        places = (file, f"line {line}" if line else None, field)
+        where = ", ".join(place for place in places if place)
+        super().__init__(f"{where}: {message}" if where else message)
+        self.message, self.file, self.line, self.field = message, file, line, field
+
+    def __reduce__(self) -> tuple[type["InvalidFormat"], tuple[str, str | None, int | None, str]]:
+        return type(self), (self.message, self.file, self.line, self.field)
+
+
+class OneWayFormat(AgentPRMError, TypeError):
+    """A format that is only read, or only written; the message says which go the other way."""
