@@ -29,13 +29,22 @@ def test_the_stages_of_the_river_follow_one_another(tmp_path):
     assert "paid in all" in said["06_reward"]
 
 
-@pytest.mark.parametrize("name", ["02_langchain", "sb3_ppo"])
+@pytest.mark.parametrize("name", ["02_langchain", "08_middleware", "09_import_export", "sb3_ppo"])
 def test_standing_alone(tmp_path, name):
     assert run(EXAMPLES / f"{name}.py", *(["1000"] if name == "sb3_ppo" else []), cwd=tmp_path)
 
 
+def test_an_agent_gets_better_by_its_own_record(tmp_path):
+    said = run(EXAMPLES / "10_agent_lift.py", "runs.db", "120", "40", cwd=tmp_path)
+    assert "120 runs recorded" in said
+    shares = [int(line.split("%")[0].split()[-1]) for line in said.splitlines() if "right (" in line]
+    assert len(shares) == 2
+    assert shares[0] < shares[1], "the scorer chose worse than nobody"
+
+
 def test_every_example_is_run_here():
-    run_here = {"01_record", "02_langchain", "03_label", "04_train", "05_score_and_credit", "06_reward", "sb3_ppo"}
+    stages = {"01_record", "02_langchain", "03_label", "04_train", "05_score_and_credit", "06_reward", "10_agent_lift"}
+    run_here = stages | {"08_middleware", "09_import_export", "sb3_ppo"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} - {"07_language_model"} == run_here
 
 

@@ -21,4 +21,10 @@ def _register_babyai() -> None:
             register(id=name, entry_point="agentprm_envs.babyai:BabyAIText", kwargs={"level": level})
 
 
+def _register_desk() -> None:
+    if "Desk-v0" not in registry:
+        register(id="Desk-v0", entry_point="agentprm_envs.desk:Desk")
+
+
 _register_babyai()
+_register_desk()
