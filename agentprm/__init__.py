@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from agentprm.feedback.gymnasium import PRMRewardWrapper
     from agentprm.feedback.gymnasium_vector import PRMVectorRewardWrapper
     from agentprm.feedback.langchain import PRMCallbackHandler
+    from agentprm.feedback.langchain_middleware import PRMMiddleware
+    from agentprm.feedback.recording import recording
     from agentprm.record.gymnasium import TrajectoryRecorder
     from agentprm.record.gymnasium_vector import VectorTrajectoryRecorder
-    from agentprm.record.manual import episode, tool
+    from agentprm.record.manual import episode
     from agentprm.record.rollout import rollout
+    from agentprm.record.tool import tool
     from agentprm.search.best_of_n import best_action, best_of_n
     from agentprm.spec import load_scorer, make, register
     from agentprm.store.store import Store
@@ -47,6 +50,7 @@ _HOME = {
     "Image": "types",
     "Observation": "types",
     "PRMCallbackHandler": "feedback.langchain",
+    "PRMMiddleware": "feedback.langchain_middleware",
     "PRMRewardWrapper": "feedback.gymnasium",
     "PRMVectorRewardWrapper": "feedback.gymnasium_vector",
     "Recipe": "train.fit",
@@ -66,9 +70,10 @@ _HOME = {
     "fit": "train.fit",
     "load_scorer": "spec",
     "make": "spec",
+    "recording": "feedback.recording",
     "register": "spec",
     "rollout": "record.rollout",
-    "tool": "record.manual",
+    "tool": "record.tool",
 }
 
 __all__ = [
@@ -78,6 +83,7 @@ __all__ = [
     "Image",
     "Observation",
     "PRMCallbackHandler",
+    "PRMMiddleware",
     "PRMRewardWrapper",
     "PRMVectorRewardWrapper",
     "Recipe",
@@ -97,6 +103,7 @@ __all__ = [
     "fit",
     "load_scorer",
     "make",
+    "recording",
     "register",
     "rollout",
     "tool",

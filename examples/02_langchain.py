@@ -133,6 +133,7 @@ def main(path):
         handler = PRMCallbackHandler(store, Trust(), outcome=is_right)
         for question in ANSWERS:
             agent.invoke({"messages": [("user", question)]}, config={"callbacks": [handler]})
+        handler.flush()  # the agent did not wait for its scores
         for trajectory in store.trajectories():
             show(trajectory, next(store.scores(trajectory.id)))
 

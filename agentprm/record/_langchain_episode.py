@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from agentprm.record._langchain_choice import scores_of
 from agentprm.record._langchain_messages import Said
+from agentprm.record._langchain_prompt import PROMPT
 from agentprm.types import (
     Action,
     Began,
@@ -79,25 +81,43 @@ class Turn:
 class Episode:
     """One trajectory while it is recorded. Its steps go out in order, each once."""
 
-    def __init__(self, began: Trajectory, emit: Callable[[Event], None], *, keep: bool, agent: str | None) -> None:
+    def __init__(self, began: Trajectory, emit: Callable[[Event], Any], *, keep: bool, agent: str | None) -> None:
         self.id, self.task, self.thread, self.agent = began.id, began.task, began.meta.get("thread_id"), agent
         self.holds_nodes = False
         """Whether it is a graph itself, not a chain around one."""
         self.was_interrupted = False
         self.is_over = False
         self.n_turns = 0
-        self._first = began.last
-        self._emit = emit
+        self._began, self._is_begun, self._keep, self._emit = began, False, keep, emit
         self._open: list[Turn] = []
         self._ending: Ending | None = None
-        self._history = began if keep else None
-        emit(Began(began))
+        self._history: Trajectory | None = None
+
+    @property
+    def prompt(self) -> Mapping[str, Value]:
+        """What its model was told before the conversation, as far as that is known."""
+        return {name: self._began.meta[name] for name in PROMPT if name in self._began.meta}
+
+    def begin(self, prompt: Mapping[str, Value] | None = None) -> None:
+        """Say that it began, once: when its model is asked, so that the prompt is known, or something was done."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._began = replace(self._began, meta={**(prompt or {}), **self._began.meta})
+            self._history = self._began if self._keep else None
+            self._emit(Began(self._began))
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether that was said."""
+        return self._is_begun
 
     def take(self, said: Said, info: Mapping[str, Value], *, is_stated: bool = True) -> Turn:
         """Begin a turn."""
-        first = self._first if self.n_turns == 0 else Observation()
+        self.begin()
+        first = self._began.last if self.n_turns == 0 else Observation()
         turn = Turn(self.n_turns, first, said, [], info, is_stated)
         turn.calls = [Call(call, turn.index, is_done=call.status == "rejected") for call in said.calls]
+        turn.scores = tuple(scores_of(said.choices, self.id, turn.index))
         self._open.append(turn)
         self.n_turns += 1
         return turn
@@ -170,6 +190,7 @@ class Episode:
             if self._history is not None:
                 self._history = _grown(self._history, [step])
         if self._ending is not None and not self._open and not self.is_over:
+            self.begin()
             self.is_over = True
             self._emit(Ended(self.id, self._ending))
 

@@ -38,10 +38,14 @@ class Failures:
         """Return what the function returns, None if it raised."""
         try:
             return function(*args)
-        except Exception:
-            with self._lock:
-                self._counts[kind] += 1
-                is_first = self._counts[kind] == 1
-            if is_first:
-                _log.warning("%s lost while watching an agent; further ones are only counted", kind, exc_info=True)
+        except Exception as error:
+            self.note(kind, error)
             return None
+
+    def note(self, kind: str, error: BaseException) -> None:
+        """Count what went wrong, and log the first of its kind."""
+        with self._lock:
+            self._counts[kind] += 1
+            is_first = self._counts[kind] == 1
+        if is_first:
+            _log.warning("%s lost while watching an agent; further ones are only counted", kind, exc_info=error)

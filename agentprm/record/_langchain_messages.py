@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
 from langchain_core.outputs import LLMResult
 
+from agentprm.record._langchain_choice import choices_of
+from agentprm.record._langchain_pictures import notes, pictures
 from agentprm.record._langchain_values import snapshot
-from agentprm.types import Image, Observation, ToolCall, Value
+from agentprm.types import Observation, ToolCall, Value
 
-__all__ = ["Said", "answer", "first_answer", "key_of", "messages_in", "observation", "output", "said", "task_text"]
+__all__ = [
+    "Said",
+    "answer",
+    "facts",
+    "first_answer",
+    "key_of",
+    "messages_in",
+    "observation",
+    "output",
+    "said",
+    "task_text",
+    "text_of",
+]
 
+_IN_SCORES = ("scorer", "unit")
 _QUESTIONS = ("input", "question", "query", "task")
 
 
@@ -30,6 +43,8 @@ class Said:
     calls: tuple[ToolCall, ...] = ()
     model: str | None = None
     tokens: Mapping[str, int] | None = None
+    choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How middleware chose it."""
 
 
 def key_of(message: BaseMessage) -> object:
@@ -52,7 +67,16 @@ def said(message: AIMessage | str) -> Said:
     if calls := (*calls, *broken):
         plan, text = "\n".join(filter(None, (plan, text))), ""
     about = message.response_metadata
-    return Said(key_of(message), text, plan, calls, about.get("model_name") or about.get("model"), _tokens(message))
+    model = about.get("model_name") or about.get("model")
+    return Said(key_of(message), text, plan, calls, model, _tokens(message), snapshot(choices_of(message)))
+
+
+def facts(decision: Said, model: str | None = None) -> dict[str, Value]:
+    """Return what is known of how a decision came about."""
+    tokens = decision.tokens and dict(decision.tokens)
+    chosen = {by: {k: v for k, v in noted.items() if k not in _IN_SCORES} for by, noted in decision.choices.items()}
+    found = {"model": decision.model or model, "tokens": tokens, "prm": chosen}
+    return {name: value for name, value in found.items() if value}
 
 
 def first_answer(response: LLMResult) -> AIMessage | str:
@@ -87,6 +111,11 @@ def _thought_and_text(message: BaseMessage) -> tuple[str, str]:
         return thought if isinstance(thought, str) else "", str.__str__(content)
     thoughts = (_thought(block) for block in content if isinstance(block, dict))
     return "\n".join(filter(None, thoughts)), "".join(map(_text, content))
+
+
+def text_of(message: BaseMessage) -> str:
+    """Return the words of a message, without its reasoning."""
+    return _thought_and_text(message)[1]
 
 
 def _thought(block: Mapping[str, Any]) -> str:
@@ -176,32 +205,12 @@ def observation(inputs: Any) -> Observation:
     'system: be brief\nhuman: hello'
     """
     if given := _given(inputs):
-        texts = [_thought_and_text(m)[1] for m in given]
+        texts = ["\n".join(filter(None, (text_of(m), *notes(m)))) for m in given]
         lines = texts if len(given) == 1 else [f"{m.type}: {text}" for m, text in zip(given, texts, strict=True)]
-        return Observation("\n".join(lines), images=tuple(image for m in given for image in _images(m)))
+        return Observation("\n".join(lines), images=tuple(image for m in given for image in pictures(m)))
     if _is_command(inputs):
         inputs = inputs.resume
     return Observation(str.__str__(inputs)) if isinstance(inputs, str) else Observation(native=snapshot(inputs))
-
-
-def _images(message: BaseMessage) -> Iterator[Image]:
-    for block in message.content if isinstance(message.content, list) else ():
-        if not isinstance(block, dict):
-            continue
-        data, kind = block.get("base64") or block.get("data"), block.get("mime_type") or "image/png"
-        link = block.get("image_url")
-        url = link.get("url") if isinstance(link, dict) else link
-        if isinstance(url, str) and url.startswith("data:image/") and ";base64," in url:
-            kind, data = url[5:].split(";base64,", 1)
-        if str(block.get("type", "")).startswith("image") and isinstance(data, str):
-            yield from _decoded(kind, data)
-
-
-def _decoded(kind: str, data: str) -> Iterator[Image]:
-    try:
-        yield Image(kind, base64.b64decode(data))
-    except binascii.Error:
-        return
 
 
 def task_text(inputs: Any) -> str:
@@ -212,7 +221,7 @@ def task_text(inputs: Any) -> str:
     """
     for message in reversed(_given(inputs)):
         if message.type == "human":
-            return _thought_and_text(message)[1]
+            return text_of(message)
     if isinstance(inputs, Mapping):
         named = [inputs[k] for k in _QUESTIONS if k in inputs] or list(inputs.values())
         inputs = named[0] if len(named) == 1 else None

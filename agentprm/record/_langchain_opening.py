@@ -19,7 +19,9 @@ _MOST_WAITING = 1024
 _NOT_META = ("langgraph_", "ls_", "lc_versions", "checkpoint_", "__pregel")
 
 
-def opening(run_id: UUID, task: Task, first: Observation, about: Mapping[str, Any]) -> Trajectory:
+def opening(
+    run_id: UUID, task: Task, first: Observation, about: Mapping[str, Any], prompt: Mapping[str, Value]
+) -> Trajectory:
     """Return the trajectory of a run that has done nothing yet; `about` is what came with its start."""
     metadata = about.get("metadata") or {}
     return Trajectory(
@@ -29,7 +31,7 @@ def opening(run_id: UUID, task: Task, first: Observation, about: Mapping[str, An
         first,
         external_id=str(run_id),
         policy=metadata.get("lc_agent_name") or None,
-        meta=_meta(metadata, about),
+        meta={**prompt, **_meta(metadata, about)},
     )
 
 
@@ -49,36 +51,39 @@ class Openings:
     def __init__(self, task: str | Callable[[Any], str] | None, failures: Failures) -> None:
         self._task, self._failures = task, failures
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[str, Task] = OrderedDict()
+        self._waiting: OrderedDict[str, tuple[Task, Mapping[str, Value]]] = OrderedDict()
 
-    def root(self, run_id: UUID, inputs: Any, about: Mapping[str, Any]) -> Trajectory:
-        """Return what a root run begins with."""
+    def root(
+        self, run_id: UUID, inputs: Any, about: Mapping[str, Any], prompt: Mapping[str, Value] | None = None
+    ) -> Trajectory:
+        """Return what a root run begins with; a resume begins with the prompt of what it resumes."""
         metadata = about.get("metadata") or {}
-        return opening(run_id, self._task_of(inputs, metadata), observation(inputs), about)
+        with self._lock:
+            earlier, earlier_prompt = self._waiting.pop(str(metadata.get("thread_id")), (None, {}))
+        told = prompt or ({} if task_text(inputs) else earlier_prompt)
+        return opening(run_id, self._task_of(inputs, metadata, earlier), observation(inputs), about, told)
 
     def inner(self, run_id: UUID, inputs: Any, about: Mapping[str, Any]) -> Trajectory:
         """Return what an agent inside of another one begins with."""
-        return opening(run_id, Task(task_text(inputs)), observation(inputs), about)
+        return opening(run_id, Task(task_text(inputs)), observation(inputs), about, {})
 
     def tool(self, run_id: UUID, asked: str, about: Mapping[str, Any]) -> Trajectory:
         """Return what a tool that is called on its own begins with."""
-        return opening(run_id, self._task_of(asked, about.get("metadata") or {}), Observation(), about)
+        return opening(run_id, self._task_of(asked, about.get("metadata") or {}), Observation(), about, {})
 
-    def _task_of(self, inputs: Any, metadata: Mapping[str, Any]) -> Task:
+    def _task_of(self, inputs: Any, metadata: Mapping[str, Any], earlier: Task | None = None) -> Task:
         key = str(metadata.get("task_id", ""))
         if self._task is not None:
             given = self._failures.attempt("task", self._task, inputs) if callable(self._task) else self._task
             if isinstance(given, str):
                 return Task(given, key)
         text = task_text(inputs)
-        with self._lock:
-            waiting = self._waiting.pop(str(metadata.get("thread_id")), None)
-        return waiting if waiting is not None and not text else Task(text, key)
+        return earlier if earlier is not None and not text else Task(text, key)
 
-    def wait(self, task: Task, thread: Any) -> None:
-        """Remember the task of a thread that was interrupted: its resume does not repeat it."""
+    def wait(self, thread: Any, task: Task, prompt: Mapping[str, Value]) -> None:
+        """Remember the task and prompt of a thread that was interrupted: its resume does not repeat them."""
         if thread is not None:
             with self._lock:
-                self._waiting[str(thread)] = task
+                self._waiting[str(thread)] = task, prompt
                 while len(self._waiting) > _MOST_WAITING:
                     self._waiting.popitem(last=False)

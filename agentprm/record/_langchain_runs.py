@@ -82,6 +82,11 @@ class Run:
         self.episode, self.node, self.call = parent.episode, parent.node, parent.call
 
     @property
+    def root(self) -> Run:
+        """The run that all of this happens in."""
+        return self if self.parent is None else self.parent.root
+
+    @property
     def starts_node(self) -> bool:
         """Whether it is the run of a node, by the metadata that LangGraph gives it."""
         return self.parent is not None and self.namespace is not None and self.namespace != self.parent.namespace

@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any, Literal
 from uuid import UUID
 
 from langchain_core.messages import AIMessage, ToolMessage
 
+from agentprm.record._langchain_choice import choices_of
 from agentprm.record._langchain_episode import Call, Episode, Turn
-from agentprm.record._langchain_messages import Said, answer, key_of, messages_in, output, said
+from agentprm.record._langchain_listeners import Listeners
+from agentprm.record._langchain_messages import Said, answer, facts, key_of, messages_in, output, said
+from agentprm.record._langchain_prompt import asked_with
 from agentprm.record._langchain_runs import Node, Run
-from agentprm.types import CallStatus, Ending, Event, Fork, Status, ToolCall, Trajectory, Value
+from agentprm.types import CallStatus, Ending, Event, Fork, Scores, Status, ToolCall, Trajectory, Value
 
 __all__ = ["Tree", "status_of"]
 
@@ -24,12 +28,26 @@ _HOOKS = (".before_model", ".after_model", ".before_agent", ".after_agent")
 class Tree:
     """One root run and all below it."""
 
-    def __init__(self, emit: Callable[[Event], None], *, keep: bool) -> None:
+    def __init__(self, emit: Callable[[Event], Any], *, keep: bool) -> None:
         self.lock = threading.Lock()
         self.open_runs: set[UUID] = set()
         self.episodes: list[Episode] = []
+        self.asked: set[Future[None]] = set()
+        """Scores on their way."""
+        self.listeners: Listeners | None = None
         self._taken: set[object] = set()
-        self._emit, self._keep = emit, keep
+        self.emit, self._keep = emit, keep
+
+    def await_scores(self, patience: float) -> None:
+        """Wait that many seconds for scores on their way; afterwards nobody is there to be told of one."""
+        if patience and self.asked:
+            wait(set(self.asked), patience)
+        self.listeners = None
+
+    def announce(self, scores: Scores) -> None:
+        """Tell the other handlers of this run about a score."""
+        if (listeners := self.listeners) is not None:
+            listeners.tell(scores)
 
     def awaken(self, run: Run) -> None:
         """Start the trajectory of a root that does something for the first time."""
@@ -41,7 +59,7 @@ class Tree:
 
     def begin(self, run: Run, opening: Trajectory) -> None:
         """Start a trajectory that ends with this run."""
-        run.episode = Episode(opening, self._emit, keep=self._keep, agent=run.agent)
+        run.episode = Episode(opening, self.emit, keep=self._keep, agent=run.agent)
         run.node, run.call, run.is_owner = None, None, True
         self.episodes.append(run.episode)
 
@@ -64,6 +82,7 @@ class Tree:
         if run.call is None and outer.agent is None and not outer.holds_nodes and not outer.n_turns:
             outer.agent, outer.holds_nodes = run.agent, True  # a chain around one agent is that agent
             return
+        outer.begin()
         index = max(0, outer.n_turns - 1) if run.call is None else run.call.index
         self.begin(run, replace(opening, parent=Fork(outer.id, index, run.call.asked.id if run.call else None)))
 
@@ -109,17 +128,21 @@ class Tree:
         """Return what is known of the model run behind a decision; of several, how many there were."""
         found = [info for heard, info in node.heard if heard.key == decision.key]
         info = found[0] if found else {}
+        if decision.choices:
+            info = {**info, **facts(decision)}
         return {**info, "model_calls": len(node.heard)} if info and len(node.heard) > 1 else info
+
+    def start_model(self, run: Run, messages: Any, about: Mapping[str, Any]) -> None:
+        """Take note of what the first model of an agent is told beside the conversation; that of a hook is none."""
+        episode, is_hook = run.episode, run.node is not None and run.node.name.endswith(_HOOKS)
+        if episode is not None and run.call is None and not is_hook and not episode.is_begun:
+            episode.begin(asked_with(messages, about))
 
     def end_model(self, run: Run, decision: Said) -> None:
         """Hear what a model said; outside of a node it is done at once."""
         if run.episode is None or run.call is not None:
             return
-        info: dict[str, Value] = {"latency": time.monotonic() - run.started}
-        if model := decision.model or run.model:
-            info["model"] = model
-        if decision.tokens:
-            info["tokens"] = dict(decision.tokens)
+        info: dict[str, Value] = {"latency": time.monotonic() - run.started, **facts(decision, run.model)}
         if run.node is None:
             self._take(run.episode, None, decision, info)
         else:
@@ -195,7 +218,7 @@ def _answer(episode: Episode, node: Node, message: ToolMessage, *, n_ran: int) -
     fitting = [call for call in episode.calls() if call.asked.id == message.tool_call_id]
     call = next((call for call in fitting if call.node is node), fitting[0] if fitting else None)
     if call is not None:
-        n_ran = call.asked.attempts or n_ran
+        n_ran = call.asked.attempts or (0 if choices_of(message) else n_ran)
         status: CallStatus = "error" if message.status == "error" else "ok"
         call.update(status if n_ran else "rejected", answer(message), attempts=n_ran)
         call.is_done = True

@@ -11,8 +11,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from agentprm.record._langchain_failures import Failures
-from agentprm.record._langchain_watch import Judge, Watch
-from agentprm.types import Sink
+from agentprm.record._langchain_judging import Judge
+from agentprm.record._langchain_watch import Watch
+from agentprm.types import Scores, Sink
 
 __all__ = ["Judge", "LangChainRecorder"]
 
@@ -21,7 +22,9 @@ class LangChainRecorder(BaseCallbackHandler):
     """Hands every agent run it watches to `sink`, as events; works with any number of runs, threads and event loops.
 
     `task` is the task's text or a function of the root inputs, `outcome` a function of the final root outputs to
-    [0, 1] or None. What goes wrong in here is counted, logged once and never reaches the agent.
+    [0, 1] or None. A `judge` scores each turn in a thread of its own, and `tell` hears each score; the end of a root
+    run waits `patience` seconds for those on their way. What goes wrong in here is counted, logged once and never
+    reaches the agent.
 
     >>> from langchain_core.language_models import FakeListChatModel
     >>> events = []
@@ -33,23 +36,33 @@ class LangChainRecorder(BaseCallbackHandler):
 
     def __init__(
         self,
-        sink: Sink,
+        sink: Sink | None,
         *,
         task: str | Callable[[Any], str] | None = None,
         outcome: Callable[[Any], float | None] | None = None,
         judge: Judge | None = None,
+        tell: Callable[[Scores], None] | None = None,
+        patience: float = 0.0,
     ) -> None:
         self._failures = Failures()
-        self._watch = Watch(sink, self._failures, task=task, outcome=outcome, judge=judge)
+        self._watch = Watch(sink, self._failures, task=task, outcome=outcome, judge=judge, tell=tell, patience=patience)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LangChainRecorder:
         """Return itself: copies of a configuration report to one recorder."""
         return self
 
+    def claim(self, run_id: UUID, sink: Sink) -> None:
+        """Hand this sink the events of the root run that a run belongs to; for a recorder that has no sink itself."""
+        self._failures.attempt("event", self._watch.claim, run_id, sink)
+
     @property
     def inflight(self) -> int:
         """How many runs are open; 0 when nothing runs."""
         return self._watch.n_open
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return when every score on its way is there, or after so many seconds; tell which of both."""
+        return self._watch.wait(timeout)
 
     @property
     def dropped(self) -> int:

@@ -86,6 +86,14 @@ class Spy:
         ]
 
 
+def invoke(agent, handler):
+    """Run an agent once, and wait for its scores."""
+    try:
+        return agent.invoke(ASK, {"callbacks": [handler]})
+    finally:
+        handler.flush()
+
+
 @pytest.fixture
 def events():
     return Events()
@@ -98,7 +106,7 @@ def steps(events):
 def test_each_step_carries_its_own_score(events):
     scorer = Spy()
     handler = PRMCallbackHandler(events, scorer)
-    agent(2).invoke(ASK, {"callbacks": [handler]})
+    invoke(agent(2), handler)
     id = events[0].trajectory.id
     assert [e.scores for e in steps(events)] == [
         (Scores(id, scorer.spec, "value", (v,), i, {"spread": (v,)}, (f"step {i}",), "action"),)
@@ -106,16 +114,19 @@ def test_each_step_carries_its_own_score(events):
     ]
 
 
-def test_a_scorer_of_actions_speaks_before_the_tools_run(events):
+def test_a_scorer_of_actions_is_asked_before_the_tools_have_ended(events):
     spy, n_shown = Spy("action"), []
 
     @tool("calc")
     def looking(x: int) -> int:
-        """Note how often the scorer was asked."""
+        """Wait for the scores of all turns so far; note how often the scorer was asked."""
+        assert handler.wait(5)
         n_shown.append(len(spy.shown))
         return x
 
-    agent(2, [looking]).invoke(ASK, {"callbacks": [PRMCallbackHandler(events, spy)]})
+    handler = PRMCallbackHandler(events, spy)
+
+    invoke(agent(2, [looking]), handler)
     assert n_shown == [1, 2]
     first = spy.shown[0]
     assert [c.status for c in first.steps[0].action.tool_calls] == ["pending"]
@@ -125,7 +136,7 @@ def test_a_scorer_of_actions_speaks_before_the_tools_run(events):
 
 def test_a_scorer_of_results_sees_what_the_tools_gave(events):
     spy = Spy("result")
-    agent(2).invoke(ASK, {"callbacks": [PRMCallbackHandler(events, spy)]})
+    invoke(agent(2), PRMCallbackHandler(events, spy))
     assert [len(t) for t in spy.shown] == [1, 2, 3]
     assert [t.steps[-1].action.tool_calls and t.steps[-1].action.tool_calls[0].output for t in spy.shown] == [
         "0",
@@ -138,7 +149,7 @@ def test_a_scorer_of_results_sees_what_the_tools_gave(events):
 @pytest.mark.parametrize("sees", ["action", "result"])
 def test_what_a_live_scorer_is_shown_is_what_training_slices(sees, events):
     spy = Spy(sees)
-    agent(3).invoke(ASK, {"callbacks": [PRMCallbackHandler(events, spy)]})
+    invoke(agent(3), PRMCallbackHandler(events, spy))
     whole = events[0].trajectory
     for event in steps(events):
         whole = whole.append(event.step, event.result)
@@ -147,7 +158,7 @@ def test_what_a_live_scorer_is_shown_is_what_training_slices(sees, events):
 
 def test_a_failing_scorer_is_counted_and_the_step_recorded_without_a_score(events, caplog):
     handler = PRMCallbackHandler(events, Spy(fails_at=1))
-    result = agent(2).invoke(ASK, {"callbacks": [handler]})
+    result = invoke(agent(2), handler)
     assert result["messages"][-1].text == "done"
     assert [len(e.scores) for e in steps(events)] == [1, 0, 1]
     assert (handler.dropped, dict(handler.failures)) == (1, {"score": 1})
@@ -155,7 +166,7 @@ def test_a_failing_scorer_is_counted_and_the_step_recorded_without_a_score(event
 
 
 def test_no_opinion_is_none(events):
-    agent(1).invoke(ASK, {"callbacks": [PRMCallbackHandler(events, Spy(silent_at=1))]})
+    invoke(agent(1), PRMCallbackHandler(events, Spy(silent_at=1)))
     assert [e.scores[0].values for e in steps(events)] == [(0.1,), (None,)]
 
 
@@ -165,7 +176,7 @@ def test_a_scorer_that_forgets_a_step_is_counted(events):
             return [Scores(trajectories[0].id, self.spec, "value", (0.5,), sees="action")]
 
     handler = PRMCallbackHandler(events, Short())
-    agent(1).invoke(ASK, {"callbacks": [handler]})
+    invoke(agent(1), handler)
     assert dict(handler.failures) == {"score": 1}
     assert [len(e.scores) for e in steps(events)] == [1, 0]
 
@@ -183,7 +194,7 @@ def test_on_score_is_told_each_score_and_may_fail(events):
         raise RuntimeError
 
     handler = PRMCallbackHandler(events, "constant:value=0.25", on_score=on_score)
-    agent(1).invoke(ASK, {"callbacks": [handler]})
+    invoke(agent(1), handler)
     assert told == [(0, (0.25,)), (1, (0.25,))]
     assert [e.scores[0].values for e in steps(events)] == [(0.25,), (0.25,)]
     assert dict(handler.failures) == {"on_score": 2}
@@ -203,6 +214,7 @@ def test_a_step_cut_short_is_scored_as_far_as_it_was_seen(sees, events):
 
     handler = PRMCallbackHandler(events, Spy(sees))
     asyncio.run(cut_short())
+    handler.flush()
     assert [len(e.scores) for e in steps(events)] == [1 if sees == "action" else 0]
     assert events[-1].ending.status == "aborted"
 
@@ -214,7 +226,7 @@ def test_a_tool_that_raises_is_a_result_too(events):
         raise ValueError("boom")
 
     with pytest.raises(ValueError, match="boom"):
-        agent(1, [boom]).invoke(ASK, {"callbacks": [PRMCallbackHandler(events, Spy("result"))]})
+        invoke(agent(1, [boom]), PRMCallbackHandler(events, Spy("result")))
     assert [len(e.scores) for e in steps(events)] == [1]
 
 
@@ -222,7 +234,9 @@ def test_a_tool_that_raises_is_a_result_too(events):
 def test_sync_and_async_runs_are_scored_alike(sees):
     def run(call):
         events = Events()
-        call(agent(2), {"callbacks": [PRMCallbackHandler(events, Spy(sees))]})
+        handler = PRMCallbackHandler(events, Spy(sees))
+        call(agent(2), {"callbacks": [handler]})
+        handler.flush()
         return [[(s.values, s.start, s.sees) for s in e.scores] for e in steps(events)]
 
     async def consume(stream):
@@ -246,6 +260,7 @@ def test_a_slow_scorer_does_not_hold_up_another_run(events):
     barrier = threading.Barrier(4)
     handler = PRMCallbackHandler(events, Sleepy())
     agent(0).batch([ASK] * 4, {"callbacks": [handler]})
+    handler.flush()
     assert handler.dropped == 0
     assert len(steps(events)) == 4
 
@@ -253,7 +268,7 @@ def test_a_slow_scorer_does_not_hold_up_another_run(events):
 def test_it_records_into_a_store_and_survives_a_reopening(tmp_path):
     path = tmp_path / "runs.db"
     handler = PRMCallbackHandler(path, "constant:value=0.5", outcome=lambda outputs: 1.0, task="double")
-    agent(1).invoke(ASK, {"callbacks": [handler]})
+    invoke(agent(1), handler)
     handler.flush()
     handler.store.close()
     store = Store(path)
@@ -286,7 +301,7 @@ def test_the_example_tells_good_turns_from_bad_ones(tmp_path, capsys):
 
 
 def test_events_come_in_order(events):
-    agent(1).invoke(ASK, {"callbacks": [PRMCallbackHandler(events)]})
+    invoke(agent(1), PRMCallbackHandler(events))
     assert [type(e) for e in events] == [Began, Stepped, Stepped, Ended]
     assert all(e.scores == () for e in steps(events))
     PRMCallbackHandler(events).flush()

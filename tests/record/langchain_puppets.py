@@ -12,6 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import ToolException, tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentprm.types import Began, Ended, Event, Step, Stepped, Trajectory
 
@@ -27,7 +28,7 @@ class Puppet(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=self.reply(messages))])
 
     def bind_tools(self, tools, **kwargs):
-        return self.bind(tools=[str(t) for t in tools])
+        return self.bind(tools=[convert_to_openai_tool(t) for t in tools])
 
 
 class Streaming(Puppet):

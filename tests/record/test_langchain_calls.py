@@ -140,6 +140,13 @@ def test_the_root_run_names_its_trajectory(config, events):
         "tags": ["vip"],
         "run_name": "r",
         "lc_agent_name": "clerk",
+        "tools": [
+            {
+                "name": "calc",
+                "description": "Double a number.",
+                "parameters": {"properties": {"x": {"type": "integer"}}, "required": ["x"], "type": "object"},
+            }
+        ],
     }
     assert trajectory.policy == "clerk"
     assert trajectory.task.key == "one"

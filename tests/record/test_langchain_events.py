@@ -15,7 +15,7 @@ from langchain_puppets import (
 )
 from langgraph.errors import GraphInterrupt
 
-from agentprm.record import _langchain_opening, _langchain_watch
+from agentprm.record import _langchain_opening, _langchain_registry
 from agentprm.types import Ended
 
 
@@ -29,25 +29,25 @@ def test_a_root_that_was_cancelled_while_its_start_was_told_leaves_nothing(recor
 
 
 def test_roots_that_stay_silent_are_given_up_in_the_end(recorder, monkeypatch):
-    monkeypatch.setattr(_langchain_watch, "_MOST_ANNOUNCED", 10)
+    monkeypatch.setattr(_langchain_registry, "_MOST_ANNOUNCED", 10)
     for _ in range(50):
         begin(recorder, uuid4())
-    assert len(recorder._watch._announced) == 50
-    monkeypatch.setattr(_langchain_watch, "_LONGEST_SILENCE", 0.0)
+    assert len(recorder._watch._runs._announced) == 50
+    monkeypatch.setattr(_langchain_registry, "_LONGEST_SILENCE", 0.0)
     begin(recorder, last := uuid4())
-    assert len(recorder._watch._announced) == 10
-    assert last in recorder._watch._announced
+    assert len(recorder._watch._runs._announced) == 10
+    assert last in recorder._watch._runs._announced
 
 
 def test_what_is_remembered_of_ended_runs_is_bounded(recorder, monkeypatch):
-    monkeypatch.setattr(_langchain_watch, "_MOST_CUT_OFF", 10)
+    monkeypatch.setattr(_langchain_registry, "_MOST_CUT_OFF", 10)
     for _ in range(50):
         begin(recorder, root := uuid4())
         begin(recorder, uuid4(), root)
         recorder.on_chain_error(GeneratorExit(), run_id=root)
         begin(recorder, uuid4(), root)
-    assert len(recorder._watch._cut_off) == 10
-    assert not recorder._watch._announced
+    assert len(recorder._watch._runs._cut_off) == 10
+    assert not recorder._watch._runs._announced
 
 
 def test_threads_that_wait_are_remembered_up_to_a_number(recorder, monkeypatch):
@@ -115,10 +115,10 @@ def test_an_inner_agent_that_never_ends_is_aborted_with_its_root(recorder, event
 def test_a_run_whose_parent_ended_a_moment_ago_is_a_root(recorder, events, monkeypatch):
     begin(recorder, root := uuid4())
     begin(recorder, parent := uuid4(), root)
-    ended = recorder._watch._find(parent)
+    ended = recorder._watch._runs.find(parent)
     recorder.on_chain_end({}, run_id=parent)
     with monkeypatch.context() as patched:
-        patched.setattr(recorder._watch, "_find", lambda run_id: ended)
+        patched.setattr(recorder._watch._runs, "find", lambda run_id: ended)
         begin(recorder, late := uuid4(), parent)
     recorder.on_chain_end({}, run_id=root)
     recorder.on_chain_end({}, run_id=late)
