@@ -8,7 +8,7 @@ import click
 
 __all__ = ["main"]
 
-_VERBS = ("demo", "record", "label", "train", "score", "credit", "db")
+_VERBS = ("demo", "record", "import", "label", "train", "score", "credit", "export", "merge", "db")
 
 
 class _River(click.Group):
@@ -22,7 +22,8 @@ class _River(click.Group):
         """Return a verb; None for no such one."""
         if name not in _VERBS:
             return None
-        command: click.Command = getattr(import_module(f"agentprm.cli.{name}"), name)
+        word = "import_" if name == "import" else name
+        command: click.Command = getattr(import_module(f"agentprm.cli.{word}"), word)
         return command
 
 

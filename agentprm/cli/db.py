@@ -1,4 +1,4 @@
-"""`agentprm db`: the schema of a store."""
+"""`agentprm db`: the schema of a store, and what waits beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["db"]
 
 @click.group()
 def db() -> None:
-    """Make, upgrade or check the schema of a store."""
+    """Make, upgrade or check the schema of a store; drain its spool."""
 
 
 @db.command()
@@ -55,3 +55,21 @@ def check(ctx: click.Context, url: str, as_json: bool) -> None:
     lines = [*differences, f"{url}: {'as expected' if is_fine else f'differs (revision {revision})'}"]
     say({"url": url, "revision": revision, "differences": differences}, as_json, *lines)
     ctx.exit(0 if is_fine else 1)
+
+
+@db.command()
+@click.argument("url")
+@as_json
+def drain(url: str, as_json: bool) -> None:
+    """Put the steps that were spooled while the database at URL was away into it, each exactly once."""
+    from agentprm.store.spool import Spool
+    from agentprm.store.store import Store
+    from agentprm.store.url import read_url
+
+    before = Spool(read_url(url)).n_steps()
+    with Store(url, create=False) as store:
+        store.flush()
+        after, dropped = store.spooled, store.dropped
+    counts = {"drained": before - after - dropped, "dropped": dropped, "left": after}
+    lost = f"; {dropped} belonged to trajectories that were deleted" if dropped else ""
+    say({"url": url, **counts}, as_json, f"{url}: drained {counts['drained']} steps{lost}")

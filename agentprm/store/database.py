@@ -6,24 +6,33 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.exc import DBAPIError
 
-from agentprm.errors import MissingExtra, NotOurDatabase, StoreError
-from agentprm.store.url import plain_url, read_url
+from agentprm.errors import StoreError
+from agentprm.store.engine import make_engine
+from agentprm.store.file import DatabaseFile
+from agentprm.store.spool import Spool
+from agentprm.store.unreachable import unreachable
+from agentprm.store.url import is_memory, read_url
 
-__all__ = ["Database", "close_database", "open_database", "unreachable"]
+__all__ = ["Database", "close_database", "open_database"]
 
-_BUSY_S = 30.0
-"""How long a writer waits for another process's transaction."""
+_BUSY_S = 2.0
+"""How long a recorder waits for another's transaction, or for a server, before its rows go to the spool."""
+_AGAIN_S = 0.1
+"""How long once that was in vain, until it was not."""
+_PATIENCE_S = 30.0
+"""How long a person waits."""
+
+
+T = TypeVar("T")
 
 
 class Database:
@@ -31,9 +40,14 @@ class Database:
 
     def __init__(self, url: URL) -> None:
         self.url, self.lock, self.users = url, threading.RLock(), 0
-        self.is_memory = url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
-        self.engine = _engine(url, self.is_memory)
+        self.is_memory = is_memory(url)
+        is_file = url.get_backend_name() == "sqlite" and not self.is_memory
+        self._file = DatabaseFile(url) if is_file else None
+        self.engine = make_engine(url if self._file is None else self._file.address(url), _BUSY_S, _PATIENCE_S)
+        self.spool = None if self.is_memory else Spool(url)
+        """Where batches wait while the database is away; a database in memory never is."""
         self._writer: Any = None
+        self._was_away = False
 
     @property
     def dialect(self) -> sa.Dialect:
@@ -45,10 +59,17 @@ class Database:
         """Whether this is SQLite."""
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be written here, so that reading must do without a journal."""
+        return self._file is not None and self._file.is_read_only
+
     @contextmanager
     def writing(self) -> Iterator[Any]:
         """Give a driver cursor in a transaction of its own; commit at the end, roll back on an error."""
-        with self.lock:
+        if not self.lock.acquire(timeout=_BUSY_S):
+            raise sa.exc.TimeoutError("another thread is writing to it")
+        try:
             connection = self._connection()
             cursor = connection.cursor()
             try:
@@ -56,15 +77,35 @@ class Database:
                     cursor.execute("BEGIN IMMEDIATE")
                 yield cursor
                 connection.commit()
-            except BaseException as error:
-                with suppress(Exception):
-                    connection.rollback()
-                if isinstance(error, Exception) and self.is_away(error):
-                    self._forget_writer()
-                raise
             finally:
                 with suppress(Exception):
                     cursor.close()
+            self._note(back=True)
+        except BaseException as error:
+            with suppress(Exception):
+                self._writer.rollback()
+            if isinstance(error, Exception) and self.is_away(error):
+                self._note(back=False)
+            raise
+        finally:
+            self.lock.release()
+
+    def patiently(self, attempt: Callable[[], T]) -> T:
+        """Try again while others are writing, as long as a person waits: recorders get between the attempts."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return attempt()
+            except Exception as error:
+                if not self._is_busy(error) or time.monotonic() >= until:
+                    raise
+                time.sleep(0.01)
+
+    def _is_busy(self, error: Exception) -> bool:
+        """Tell whether somebody else's transaction was in the way."""
+        if isinstance(error, sa.exc.TimeoutError):
+            return True
+        return "locked" in str(error) if self.is_sqlite else getattr(error, "sqlstate", "") in ("55P03", "40P01")
 
     @contextmanager
     def connecting(self) -> Iterator[sa.Connection]:
@@ -116,9 +157,24 @@ class Database:
                 time.sleep(0.05)
 
     def _connection(self) -> Any:
+        if self._file is not None and self._file.is_another():
+            self._forget_writer()
+            self.engine.dispose()
+            self._file.meet()
         if self._writer is None:
             self._writer = self.engine.raw_connection()
+            wait = _milliseconds(_AGAIN_S if self._was_away else _BUSY_S)
+            cursor = self._writer.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={wait}" if self.is_sqlite else f"SET lock_timeout = {wait}")
+            cursor.close()
+            self._writer.commit()  # rolling back would take the setting with it
         return self._writer
+
+    def _note(self, *, back: bool) -> None:
+        """Connect anew after a failure, and once more when it is back, then to wait as long as before."""
+        if self._was_away or not back:
+            self._was_away = not back
+            self._forget_writer()
 
     def _forget_writer(self) -> None:
         """Let the next transaction connect anew; what is in memory would be gone with its connection."""
@@ -134,43 +190,20 @@ class Database:
             if writer is not None:
                 writer.close()
             self.engine.dispose()
+            if self.spool is not None:
+                self.spool.close()
 
     def abandon(self) -> None:
         """Forget the parent's connections, in a child after fork, without touching them."""
         _inherited.append(self._writer)
         self._writer, self.lock = None, threading.RLock()
         self.engine.dispose(close=False)
+        if self.spool is not None:
+            self.spool.abandon()
 
 
-def _engine(url: URL, is_memory: bool) -> sa.Engine:
-    options: dict[str, Any] = {"pool_pre_ping": True}  # a server may have been restarted meanwhile
-    if url.get_backend_name() == "sqlite":
-        options = {"connect_args": {"check_same_thread": False, "timeout": _BUSY_S}}
-    if is_memory:
-        options["poolclass"] = StaticPool
-    try:
-        engine = sa.create_engine(url, **options)
-    except NoSuchModuleError as error:
-        raise StoreError(f"{url.drivername!r} is no database that this reads: sqlite or postgresql") from error
-    except ModuleNotFoundError as error:
-        raise MissingExtra("postgres", error.name or "a driver") from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    """Leave transactions to us; in a file in WAL mode, kill -9 loses nothing that was committed."""
-    connection.isolation_level = None
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # A deferred transaction that reads and then writes is refused at once, whatever the timeout.
-    write = connection.get_execution_options().get("agentprm_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1_000)
 
 
 _open: dict[URL, Database] = {}
@@ -217,18 +250,6 @@ def _check_reachable(database: Database, create: bool) -> None:
             pass
     except DBAPIError as error:
         raise unreachable(database, error) from error
-
-
-def unreachable(database: Database, error: Exception) -> StoreError:
-    """Return the error that says in one line why a database cannot be used, and the way out."""
-    where = database.url.database if database.is_sqlite else plain_url(database.url)
-    error = error.orig if isinstance(error, DBAPIError) and isinstance(error.orig, Exception) else error
-    why = str(error).strip()
-    if "not a database" in why:
-        return NotOurDatabase(f"{where} is no SQLite database: choose another file for the store")
-    if "readonly" in why or "unable to open" in why:
-        return StoreError(f"cannot write to {where} ({why}): choose a folder that you may write to")
-    return StoreError(f"cannot use {where}: {why.splitlines()[0] if why else type(error).__name__}")
 
 
 def _after_fork() -> None:

@@ -33,7 +33,7 @@ class Rows:
 
     __slots__ = ("ended", "n_steps", "nouns", "tables")
 
-    TABLES = ("trajectory", "content", "step", "tool_call", "score", "score_note", "outcome", "blob")
+    TABLES = ("trajectory", "content", "step", "tool_call", "score", "score_note", "outcome", "label", "blob")
 
     def __init__(self) -> None:
         self.tables: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.TABLES}
@@ -64,7 +64,8 @@ class Rows:
     def by_trajectory(self) -> dict[Any, Rows]:
         """Return the same rows apart, one batch per trajectory; pictures go with every one of them."""
         parts: dict[Any, Rows] = {}
-        columns = {"trajectory": 0, "content": 0, "step": 0, "tool_call": 0, "score": 1, "score_note": 1, "outcome": 0}
+        columns = {"trajectory": 0, "content": 0, "step": 0, "tool_call": 0, "outcome": 0}
+        columns |= {"score": 1, "score_note": 1, "label": 1}
         for name, column in columns.items():
             for row in self.tables[name]:
                 parts.setdefault(row[column], Rows()).tables[name].append(row)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase
+from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase, StoreError
 from agentprm.store.database import Database, close_database, open_database
 from agentprm.store.url import plain_url
 
@@ -60,18 +60,24 @@ def _current(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def ensure(database: Database, *, allow: bool = True) -> None:
+def ensure(database: Database, *, allow: bool = True, create: bool = True) -> None:
     """Bring a database to `HEAD` if need be, safely beside other processes that do the same.
 
-    Raises OutdatedDatabase when it is behind and `allow` is False, NewerDatabase when a newer agentprm wrote it.
+    Raises OutdatedDatabase when it is behind and `allow` is False, NewerDatabase when a newer agentprm wrote it,
+    StoreError when it is empty and `create` is False.
     """
     revision = current(database)
     _refuse_newer(database, revision)
-    if database.is_sqlite and not database.is_memory:
+    if revision is None and not create:
+        where = plain_url(database.url)
+        raise StoreError(
+            f"{where} is empty: record into it first, or make its schema with `agentprm db upgrade {where}`"
+        )
+    if database.is_sqlite and not database.is_memory and not database.is_read_only:
         database.enter_wal()
     if revision == HEAD:
         return
-    if revision is not None and not allow:
+    if revision is not None and (not allow or database.is_read_only):
         raise OutdatedDatabase(
             f"{plain_url(database.url)} is at revision {revision}, this version needs {HEAD}: run "
             f"`agentprm db upgrade {plain_url(database.url)}`"

@@ -55,8 +55,9 @@ class Store:
     ) -> None:
         self._database = open_database(url, create=create)
         try:
-            self._prepare(migrate)
+            self._prepare(migrate, create)
             self._writer = Writer(self._database, durability or ("step" if self._database.is_sqlite else "group"))
+            self._writer.settle()
         except BaseException:
             close_database(self._database)
             raise
@@ -64,8 +65,8 @@ class Store:
         _stores.add(self)
         _writers.add(self._writer)
 
-    def _prepare(self, allow: bool) -> None:
-        migrate.ensure(self._database, allow=allow)
+    def _prepare(self, allow: bool, create: bool) -> None:
+        migrate.ensure(self._database, allow=allow, create=create)
 
     @property
     def url(self) -> str:
@@ -86,6 +87,11 @@ class Store:
     def degraded(self) -> int:
         """Values that had no exact form and were kept as their text, in this store's life."""
         return self._writer.encoder.degraded
+
+    @property
+    def spooled(self) -> int:
+        """Steps that wait in the spool for the database to be back, of this process and of others."""
+        return self._writer.spooled
 
     def write(self, event: Event) -> None:
         """Record one event: a Sink. It never raises and never refuses; see `dropped` and `degraded`."""
@@ -129,7 +135,7 @@ class Store:
         scored it yet. One that accepts a single value accepts several.
         """
         filters = {name: value for name, value in locals().items() if name != "self"}
-        self._usable().flush()
+        self._usable().settle()
         return reader.read_trajectories(self._database, **filters)
 
     def scores(
@@ -140,7 +146,7 @@ class Store:
         unit: str | None = None,
     ) -> Iterator[Scores]:
         """Yield scores, one `Scores` per scorer version and trajectory; `source` is a spec or a scorer's name."""
-        self._usable().flush()
+        self._usable().settle()
         wanted: list[sa.ColumnElement[bool]] = []
         if isinstance(source, Spec):
             wanted.append(tables.scorer.c.digest == source.digest)
@@ -155,7 +161,7 @@ class Store:
 
         The score is that of `scorer`, else of the one that the shaping recipe names. Raises NoSuchTrajectory.
         """
-        self._usable().flush()
+        self._usable().settle()
         return reader.read_rewards(self._database, id, scorer)
 
     def set_outcome(
@@ -191,7 +197,10 @@ class Store:
             return sum(forget(connection, chunk) for chunk in chunks(ids))
 
     def flush(self) -> None:
-        """Return when everything written so far is on disk; raises StoreError when the database refuses."""
+        """Return when everything is in the database, also what lay in the spool.
+
+        Raises StoreError when the database refuses; the message says how many steps lie in the spool, and where.
+        """
         self._usable().flush()
 
     def close(self) -> None:
@@ -206,7 +215,7 @@ class Store:
 
         The views ``v_trajectory``, ``v_step``, ``v_tool_call`` and ``v_score`` have names and readable ids.
         """
-        self._usable().flush()
+        self._usable().settle()
         return self._database.connecting()
 
     def _usable(self) -> Writer:

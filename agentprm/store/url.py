@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from agentprm.errors import StoreError
 
-__all__ = ["plain_url", "read_url"]
+__all__ = ["is_memory", "plain_url", "read_url"]
 
 _SECRETS = ("password", "sslpassword")
 """Where a password may also stand: among the options behind the question mark."""
@@ -54,6 +54,11 @@ def _with_password(url: URL) -> URL:
     if "***" in (password, *query.values()) or (url.password and not password):
         raise StoreError(f"the password of {plain_url(url)} was never recorded: set AGENTPRM_STORE to the whole URL")
     return url.set(password=password, query=query)
+
+
+def is_memory(url: URL) -> bool:
+    """Tell whether a database lies nowhere, and goes with its process."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 
 def plain_url(url: URL) -> str:

@@ -52,6 +52,13 @@ def url(request, tmp_path):
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    """The folder where spools lie that cannot lie beside their file: never the home of whoever runs the tests."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory):
     """A file with the schema in it: copying it is quicker than making it anew."""

@@ -1,11 +1,11 @@
 """When rows go to disk, what happens while the database is away, and that no recorder ever hears of it."""
 
 import gc
-import logging
 import shutil
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from filled import done, events, full, plain, scored
 
 from agentprm import Store
 from agentprm.errors import StoreClosed, StoreError
-from agentprm.store import database, writer
+from agentprm.store import backlog, database, writer
 from agentprm.types import Action, Began, Ended, Observation, Spec, Step, Stepped, Task, ToolCall, Trajectory, new_id
 
 QUICK = 0.05
@@ -28,8 +28,9 @@ def path(tmp_path, fresh):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Do not wait half a minute for a lock."""
+    """Do not wait for seconds, or half a minute, for a lock."""
     monkeypatch.setattr(database, "_BUSY_S", QUICK)
+    monkeypatch.setattr(database, "_PATIENCE_S", QUICK)
 
 
 def on_disk(path, table="step"):
@@ -189,7 +190,9 @@ def test_a_locked_database_reaches_no_recorder_and_loses_nothing(path, durabilit
         with Lock(path):
             for event in events(t):
                 store.write(event)
-            with pytest.raises(StoreError, match="rows are not on disk yet: database is locked"):
+            with pytest.raises(
+                StoreError, match=r"steps are not in the database yet; .*runs.db.spool, .*: database is locked"
+            ):
                 store.flush()
             assert on_disk(path) == 0
         until(lambda: on_disk(path) == 5)
@@ -200,7 +203,7 @@ def test_a_locked_database_reaches_no_recorder_and_loses_nothing(path, durabilit
 
 def test_while_it_is_away_most_steps_do_not_wait_for_it(path, monkeypatch):
     monkeypatch.setattr(database, "_BUSY_S", 0.2)
-    monkeypatch.setattr(writer, "_PATIENCE", 1_000)
+    monkeypatch.setattr(backlog, "_PATIENCE", 1_000)
     with Store(path) as store:
         attempts = []
         commit = store._writer._transact
@@ -251,21 +254,6 @@ def test_a_server_that_hung_up_is_called_again(url, durability):
         assert store.dropped == 0
 
 
-def test_more_than_memory_should_hold_is_dropped_and_counted(path, impatient, monkeypatch):
-    monkeypatch.setattr(writer, "_MOST_WAITING", 20)
-    monkeypatch.setattr(writer, "_PATIENCE", 0)
-    with Store(path) as store:
-        with Lock(path):
-            for event in events(plain(12)):
-                store.write(event)
-        assert 0 < store.dropped <= 12
-        later = plain(2)
-        for event in events(later):
-            store.write(event)
-        assert list(store.trajectories(id=later.id)) == [later]
-        assert on_disk(path) + store.dropped == 14
-
-
 def test_what_a_person_asks_for_says_what_is_wrong(path, impatient):
     t = plain(1, ending=done())
     with Store(path) as store:
@@ -284,6 +272,28 @@ def test_what_a_person_asks_for_says_what_is_wrong(path, impatient):
         assert store.delete(t.id) == 1
 
 
+def test_a_person_waits_longer_than_a_recorder(path, monkeypatch):
+    monkeypatch.setattr(database, "_BUSY_S", QUICK)
+    t = plain(2)
+    with Store(path) as store:
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(10 * QUICK, other.execute, ["ROLLBACK"])
+        timer.start()
+        assert store.add(t) == 1
+        timer.join()
+        other.close()
+        assert list(store.trajectories()) == [t]
+
+
+def test_a_recorder_waits_no_longer_for_other_threads_than_for_other_processes(path, impatient):
+    with Store(path) as store, ThreadPoolExecutor(1) as pool:
+        with store._database.lock:  # as somebody who deletes a lot
+            pool.submit(lambda: [store.write(event) for event in events(plain(3))]).result(20)
+            assert store.spooled == 3
+        assert [len(t) for t in store.trajectories()] == [3]
+
+
 def test_a_reader_of_a_broken_file_is_told(path):
     with Store(path) as store:
         store.add(plain(300))
@@ -294,18 +304,8 @@ def test_a_reader_of_a_broken_file_is_told(path):
         with pytest.raises(StoreError, match="is no SQLite database"):
             list(store.trajectories())
         store.write(Began(plain(0)))
-        with pytest.raises(StoreError, match="not on disk yet"):
+        with pytest.raises(StoreError, match="not in the database yet"):
             store.flush()
-
-
-def test_closing_loses_what_cannot_be_written_counted_and_said(path, impatient, caplog):
-    store = Store(path)
-    with Lock(path):
-        for event in events(plain(3)):
-            store.write(event)
-        store.close()
-    assert store.dropped == 3
-    assert [r.levelno for r in caplog.records if "3 steps were lost at close" in r.getMessage()] == [logging.ERROR]
 
 
 # What can never be kept.
@@ -349,7 +349,7 @@ def test_a_database_that_goes_away_while_one_trajectory_is_left_out_gets_the_oth
             for event in events(t):
                 store.write(event)
         insert, answers = store._writer._insert, [sqlite3.IntegrityError("no"), sqlite3.IntegrityError("no")]
-        answers += [sqlite3.OperationalError("locked"), None]
+        answers += [sqlite3.OperationalError("disk I/O error"), None]
 
         def answer(rows):
             error = answers.pop(0) if answers else None
@@ -358,7 +358,7 @@ def test_a_database_that_goes_away_while_one_trajectory_is_left_out_gets_the_oth
             insert(rows)
 
         monkeypatch.setattr(store._writer, "_insert", answer)
-        with pytest.raises(StoreError, match="not on disk yet: locked"):
+        with pytest.raises(StoreError, match=r"not in the database yet.*disk I/O error"):
             store.flush()
         assert list(store.trajectories()) == [kept, third]
         assert store.dropped == 3
