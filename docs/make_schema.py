@@ -1,10 +1,11 @@
-"""Write docs/schema.md from the tables: python docs/make_schema.py"""  # noqa: D415
+"""Write docs/schema.md from the tables and views: python docs/make_schema.py"""  # noqa: D415
 
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from agentprm import Store
 from agentprm.store.tables import metadata
 
 WHAT = {
@@ -27,30 +28,157 @@ WHAT = {
     "ingest": "Batches that were written, so that one written twice is noticed.",
     "meta": "Facts about the database itself.",
 }
+VIEWS = {
+    "v_trajectory": "An episode, names instead of numbers.",
+    "v_step": "A step with what it saw before and after.",
+    "v_tool_call": "A call of a tool.",
+    "v_score": "One number, with who said it and why.",
+}
+MEANS = {
+    "action": "what was done: text, else the native value as JSON",
+    "action_native": "what was handed to the environment, as exact JSON, where that is not the text",
+    "action_text": "what was done or said",
+    "annotator": "who said so",
+    "arguments": "JSON",
+    "at": "when it was said",
+    "attempts": "how often it was run; 0 when rejected",
+    "call_id": "the caller's own id",
+    "code": "what kind of mark",
+    "committed_at": "when it was on disk",
+    "created_at": "when it was first met",
+    "data": "the bytes",
+    "digest": "128 bits, in hex, of the recipe",
+    "ended_at": "when it ended",
+    "env": "the environment's name",
+    "env_return": "sum of what the world paid",
+    "env_reward": "what the world paid; NULL for NaN",
+    "external_id": "somebody else's id of it, such as a LangChain root run",
+    "fork": "JSON of the intervention, where it was played again with one",
+    "fork_call": "the tool call that started it, where it is an agent inside an agent",
+    "fork_index": "the parent's step from which it parts",
+    "given_return": "sum of what the learner was paid",
+    "given_reward": "what the learner was paid; in tables NULL where that is the world's own reward",
+    "group_key": "episodes compared with each other, as in GRPO",
+    "idx": "the step's place in its episode, from 0",
+    "info": "what the environment or recorder said beside, as JSON: `latency` (s), `tokens`, …",
+    "kind": "`tool`, `plan`, `message` or `env`",
+    "media_type": "for example `image/png`",
+    "n_rows": "how many rows it had",
+    "n_steps": "how many steps",
+    "note": "a rationale",
+    "observation": "what the agent saw before it acted",
+    "odd": "exact form of what no column takes, as JSON",
+    "outcome": "how well it went, in [0, 1], by the latest opinion",
+    "output": "what came back",
+    "output_native": "what came back, as exact JSON, where it was no text",
+    "output_text": "what came back, as text",
+    "parent_id": "the episode it came from: played again from there, or started by it",
+    "part": "which series: `score` is the number itself",
+    "plan": "reasoning, and words said before the calls",
+    "policy": "who acted",
+    "position": "the call's place among the calls of its step, from 0",
+    "result": "what the agent saw after it acted",
+    "result_images": "pictures seen: names in `blob`, with commas between",
+    "result_native": "what was seen, as exact JSON",
+    "result_text": "what was seen, as text",
+    "seed": "of the environment's reset",
+    "sees": "how far the scorer looks: `action`, `result` or `episode`",
+    "seq": "the writer's count",
+    "shaping": "recipe of what was paid, as JSON",
+    "source": "who said so: `env` is the environment itself",
+    "spec": "the recipe, as JSON",
+    "started_at": "when it began",
+    "state_hash": "names what was seen: equal for equal states",
+    "status": "how it ended: `terminated`, `truncated`, `completed`, `failed`, `interrupted`, `aborted`, `incomplete`",
+    "supersedes": "the label that this one replaces",
+    "task": "the task's key",
+    "task_text": "the task in words",
+    "template": "of the text that the scorer read",
+    "terminated": "whether the world said that it was over",
+    "text": "in words",
+    "text_hash": "of the text: one key may have several texts",
+    "tokenizer": "of the scorer",
+    "tool": "its name",
+    "trajectory": "the episode's id, as text",
+    "trajectory_id": "the episode's id as stored: join on this",
+    "truncated": "whether it was cut off",
+    "unit": "`value`, `correctness` or `reward`",
+    "value": "the number; NULL where there was no opinion",
+    "weights": "digest of the scorer's weights",
+    "writer_id": "who wrote",
+}
+"""What a column holds, wherever it stands; `id`, `name`, `key` and references speak for themselves."""
+OWN = {
+    ("blob", "hash"): "names the content",
+    ("label", "comment"): "in words",
+    ("label", "value"): "under 0.5, or missing: an error",
+    ("outcome", "value"): "in [0, 1], a success from 0.5 on",
+    ("shaping", "scorer"): "digest of the scorer whose scores were paid",
+    ("tool_call", "status"): "`ok`, `error`, `pending` or `rejected`",
+    ("v_tool_call", "status"): "`ok`, `error`, `pending` or `rejected`",
+    ("tool_call", "position"): "from 0, in the model's order",
+    ("trajectory", "meta"): "anything else, as JSON",
+    ("v_score", "scorer"): "its name; a name may have several versions (`digest`)",
+    ("v_trajectory", "meta"): "anything else, as JSON",
+    ("v_step", "given_reward"): "what the learner was paid: the world's own reward where nothing stood between",
+}
+PLAIN = {"id", "name", "key"}
+HEAD = """# Schema
+
+Made from the tables and views by `docs/make_schema.py`. For reading, take the views: ids are text there, times ISO 8601
+(on PostgreSQL timestamps), names are words. In tables, times are microseconds since 1970 (UTC). From the shell, ask
+with `agentprm credit sql URL "SELECT …"`, from Python with `agentprm.credit.sql(store, …)`; neither can write.
+
+# Views
+"""
+TABLES = """# Tables
+
+A beginner needs four: `trajectory`, `step`, `scorer`, `score`. Facts are append-only; scores, labels and outcomes are
+opinions of a named source and never overwrite one another.
+"""
+
+
+def means(table: str, column: str) -> str:
+    """Return what a column holds; raises KeyError for one that nobody described."""
+    if column in PLAIN or (column.endswith("_id") and column not in MEANS):
+        return ""
+    return OWN.get((table, column)) or MEANS[column]
+
+
+def page() -> str:
+    views = [line for name, columns in columns_of_views().items() for line in view(name, columns)]
+    tables = [line for name in WHAT for line in section(metadata.tables[name])]
+    return "\n".join([HEAD, *views, TABLES, *tables])
+
+
+def columns_of_views() -> dict[str, list[str]]:
+    with Store(":memory:") as store, store.connection() as connection:
+        look = sa.inspect(connection)
+        return {name: [column["name"] for column in look.get_columns(name)] for name in VIEWS}
+
+
+def view(name: str, columns: list[str]) -> list[str]:
+    rows = [f"| `{column}` | {means(name, column)} |" for column in columns]
+    return [f"## {name}", "", VIEWS[name], "", "| column | |", "|---|---|", *rows, ""]
+
+
+def section(table: sa.Table) -> list[str]:
+    keys = ", ".join(column.name for column in table.primary_key)
+    lines = [f"## {table.name}", "", f"{WHAT[table.name]} Key: ({keys}).", ""]
+    rows = [row(table, column) for column in table.columns]
+    lines += ["| column | SQLite | PostgreSQL | |", "|---|---|---|---|", *rows, ""]
+    indexes = sorted(", ".join(column.name for column in index.columns) for index in table.indexes)
+    return [*lines, f"Indexed: {'; '.join(f'({index})' for index in indexes)}.", ""] if indexes else lines
 
 
 def spelled(column: sa.Column, dialect: sa.Dialect) -> str:
     return column.type.compile(dialect=dialect).lower()
 
 
-HEAD = ["# Schema", "", "Made from the tables by `docs/make_schema.py`. Times are microseconds since 1970 (UTC).", ""]
-
-
-def page() -> str:
-    return "\n".join([*HEAD, *(line for name in WHAT for line in section(metadata.tables[name]))])
-
-
-def section(table: sa.Table) -> list[str]:
-    keys = ", ".join(column.name for column in table.primary_key)
-    lines = [f"## {table.name}", "", f"{WHAT[table.name]} Key: ({keys}).", ""]
-    lines += ["| column | SQLite | PostgreSQL | |", "|---|---|---|---|", *map(row, table.columns), ""]
-    indexes = sorted(", ".join(column.name for column in index.columns) for index in table.indexes)
-    return [*lines, f"Indexed: {'; '.join(f'({index})' for index in indexes)}.", ""] if indexes else lines
-
-
-def row(column: sa.Column) -> str:
+def row(table: sa.Table, column: sa.Column) -> str:
     points = f"→ {next(iter(column.foreign_keys)).target_fullname}" if column.foreign_keys else ""
-    remarks = ", ".join(filter(None, ("may be NULL" if column.nullable else "", points)))
+    words = "" if points else means(table.name, column.name)
+    remarks = "; ".join(filter(None, (words, "may be NULL" if column.nullable else "", points)))
     kinds = (spelled(column, sqlite.dialect()), spelled(column, postgresql.dialect()))
     return f"| `{column.name}` | {kinds[0]} | {kinds[1]} | {remarks} |"
 

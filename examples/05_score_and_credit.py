@@ -5,8 +5,7 @@ python examples/05_score_and_credit.py runs.db model        (after 04_train.py)
 
 import sys
 
-from agentprm import Store, load_scorer
-from agentprm.credit import queries
+from agentprm import Store, credit, load_scorer
 
 
 def main(path="runs.db", folder="model"):
@@ -15,9 +14,9 @@ def main(path="runs.db", folder="model"):
         played = [t for t in store.trajectories(without=scorer.spec) if len(t)]
         print(f"{store.add(scorer(played))} trajectories scored\n")
         for table in (
-            queries.sinking_steps(store, scorer.spec, limit=3),
-            queries.value_by_action(store, scorer.spec),
-            queries.agreement(store, scorer.spec),
+            credit.sinking_steps(store, scorer.spec, limit=3),
+            credit.value_by_action(store, scorer.spec),
+            credit.agreement(store, scorer.spec),
         ):
             print(f"{table.title}\n\n{table.to_markdown()}\n")
 

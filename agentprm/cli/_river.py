@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from agentprm.credit import queries
+from agentprm import credit
 from agentprm.credit.table import Table
 from agentprm.labels.monte_carlo import MonteCarlo
 from agentprm.labels.outcome import Outcome
@@ -188,9 +188,9 @@ class River:
             self.keep_scores(store)
             unseen = "policy alone"
             tables = [
-                queries.sinking_steps(store, limit=5, policy=unseen),
-                queries.value_by_action(store, policy=unseen),
-                queries.agreement(store, policy=unseen),
+                credit.sinking_steps(store, limit=5, policy=unseen),
+                credit.value_by_action(store, policy=unseen),
+                credit.agreement(store, policy=unseen),
             ]
         return pooled, tables
 

@@ -2,98 +2,214 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from typing import Any
-from uuid import UUID
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentprm.cli.output import as_json, print_table
-from agentprm.errors import NoSuchTrajectory, UnknownName
+from agentprm.cli.output import as_json
+from agentprm.credit.questions import OVERVIEW, QUESTIONS, Question, find
+from agentprm.errors import AgentPRMError, UnknownName
+
+if TYPE_CHECKING:
+    from agentprm.credit.table import Table
+    from agentprm.store.store import Store
 
 __all__ = ["credit"]
 
-_QUESTIONS = {
-    "success": "success",
-    "sinking": "sinking_steps",
-    "actions": "value_by_action",
-    "agreement": "agreement",
-    "calibration": "calibration",
+F = TypeVar("F", bound=Callable[..., Any])
+_SQL = Question("sql", "sql", "statement", "What does a statement of your own say?", "")
+_LIMIT = 10
+_NAMES = ("task", "policy", "env", "group", "tool")
+_SETTINGS: dict[str, tuple[Any, str]] = {
+    "a": (str, "The first of two to compare: a policy, or a scorer."),
+    "b": (str, "The second of two to compare."),
+    "over": (float, "drops, recovery: how much a step must lose."),
+    "below": (float, "sinking, subagents, first-errors: what counts as failed, or as an error."),
+    "above": (float, "overrated: from which mean score on."),
+    "bins": (click.IntRange(2), "calibration, drift: how many bins."),
+    "weeks": (click.IntRange(1), "drift: how long a span is."),
+    "visits": (click.IntRange(2), "anchors: how many episodes must have met a state."),
+    "truth": (str, "first-errors: whose marks are the truth."),
+    "tolerance": (float, "shaping: how far off still counts as kept."),
+    "by": (click.Choice(["policy", "time"]), "hacking: what makes a version."),
+    "windows": (click.IntRange(2), "hacking: how many spans of time."),
+    "alpha": (float, "hacking: level of the test of the slope."),
+    "least": (float, "hacking: how much the gap must grow."),
+    "explained": (float, "hacking: how much of the score length may explain."),
 }
 
 
-@click.command()
-@click.argument("url")
-@click.argument("question", required=False, type=click.Choice([*_QUESTIONS, "timeline"]))
-@click.argument("trajectory", required=False)
-@click.option("--scorer", help="Name of the scorer to ask about; by default the newest live one.")
-@click.option("--policy", help="Only this policy's episodes.")
-@click.option("--env", help="Only episodes in this environment.")
-@click.option("--task", help="Only episodes of the task with this key.")
-@click.option(
-    "--limit", default=10, show_default=True, type=click.IntRange(1), help="Rows of the list of failed episodes."
-)
-@click.option("--sql", is_flag=True, help="Print the SQL statements instead of running them for you.")
-@as_json
-def credit(
-    url: str,
-    question: str | None,
-    trajectory: str | None,
-    scorer: str | None,
-    limit: int,
-    sql: bool,
-    as_json: bool,
-    **filters: str | None,
-) -> None:
-    """Answer a QUESTION from the store at URL; without one, all of them.
+def _settings(command: F) -> F:
+    """Give the verb the options that single questions take."""
+    for name, (kind, words) in reversed(_SETTINGS.items()):
+        command = click.option(f"--{name}", type=kind, help=words)(command)
+    return click.option("--by-depth", is_flag=True, default=None, help="calibration: also per third.")(command)
 
-    success: how often each policy succeeded. sinking: the step that sank each failed episode. actions: value gained or
-    lost per tool or action verb. agreement, calibration: how far to trust the scores. timeline TRAJECTORY: one episode,
-    step by step.
+
+def _filters(command: F) -> F:
+    """Give the verb the filters that every question takes."""
+    command = click.option("--forks", is_flag=True, default=None, help="Also episodes played again from the middle.")(
+        command
+    )
+    command = click.option("--tag", multiple=True, metavar="KEY=VALUE", help="Only episodes with this in their meta.")(
+        command
+    )
+    for name in ("until", "since"):
+        words = f"Only episodes begun {'then or later' if name == 'since' else 'before'} (ISO 8601, else UTC)."
+        command = click.option(f"--{name}", metavar="TIME", help=words)(command)
+    went = click.Choice(["success", "failure", "unknown"])
+    command = click.option("--outcome", type=went, help="Only episodes that went so.")(command)
+    for name in reversed(_NAMES):
+        words = "Only episodes, and steps, that called it." if name == "tool" else f"Only this {name}; may be repeated."
+        command = click.option(f"--{name}", multiple=True, help=words)(command)
+    return command
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[QUESTION] URL [TRAJECTORY | STATEMENT]")
+@click.option("--list", "show_list", is_flag=True, help="Name every question, with a line each.")
+@click.option("--scorer", help="Whose scores: name or name@version; by default the newest live one.")
+@_filters
+@_settings
+@click.option("--limit", default=_LIMIT, show_default=True, type=click.IntRange(1), help="Rows of a list.")
+@click.option("--timeout", type=float, help="sql: seconds after which the statement is given up.")
+@click.option("--sql", "show_sql", is_flag=True, help="Print the SQL statement instead of the answer.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+@click.option("--parquet", type=click.Path(dir_okay=False, path_type=Path), help="Write the answer to a Parquet file.")
+@as_json
+@click.pass_context
+def credit(context: click.Context, /, words: tuple[str, ...], show_list: bool, **options: Any) -> None:
+    """Answer a QUESTION from the store at URL; without one, five of them.
+
+    `agentprm credit --list` names the questions. timeline URL TRAJECTORY shows one episode (its id, or the last
+    digits), sql URL STATEMENT asks in SQL. hacking is an alarm: it exits with 1 when it fires, 0 when all is well, 2
+    when it cannot tell.
     """
-    from agentprm.credit import queries
+    if show_list:
+        click.echo("\n".join(f"{q.name:13} {q.asks}" for q in (*QUESTIONS, _SQL)))
+        return
+    question, url, rest = _meant(words)
+    output = {name: options.pop(name) for name in ("as_json", "show_sql", "markdown", "parquet")}
+    try:
+        tables = _answers(question, url, rest, options)
+        _print(tables, alone=question is not None, **output)
+    except (AgentPRMError, OSError) as error:
+        if question is None or question.name != "hacking":
+            raise
+        raise click.ClickException(str(error)) from error
+    if question is not None and question.name == "hacking":
+        context.exit({True: 1, False: 0, None: 2}[tables[0].alarm])
+
+
+def _meant(words: tuple[str, ...]) -> tuple[Question | None, str, tuple[str, ...]]:
+    """Return question, URL and what follows; either order of the first two will do."""
+    if not words:
+        raise click.UsageError("say which store: agentprm credit [QUESTION] URL")
+    known = [_question(word) for word in words[:2]]
+    if known[0] is not None and len(words) > 1:
+        return known[0], words[1], words[2:]
+    if len(words) == 1:
+        return None, words[0], ()
+    if known[1] is None:
+        names = ", ".join(q.name for q in (*QUESTIONS, _SQL))
+        raise click.UsageError(f"neither {words[0]!r} nor {words[1]!r} is a credit question; there are {names}")
+    return known[1], words[0], words[2:]
+
+
+def _question(word: str) -> Question | None:
+    try:
+        return _SQL if word == "sql" else find(word)
+    except UnknownName:
+        return None
+
+
+def _answers(question: Question | None, url: str, rest: tuple[str, ...], options: dict[str, Any]) -> list[Table]:
     from agentprm.store.store import Store
 
-    if (question == "timeline") != (trajectory is not None):
-        raise click.UsageError("timeline takes the id of one trajectory, the other questions none")
+    takes = {"timeline": "the id of one trajectory", "sql": "one statement"}.get(question.name if question else "")
+    if (takes is not None) != (len(rest) == 1) or len(rest) > 1:
+        raise click.UsageError(f"{question.name if question else 'the overview'} takes {takes or 'no further words'}")
+    timeout, where = options.pop("timeout"), _where(options)
     with Store(url, create=False) as store:
-        _require_scorer(store, scorer)
-        if trajectory is not None:
-            tables = [queries.timeline(store, _id(trajectory), scorer)]
-        else:
-            tables = [
-                _ask(queries, name, store, scorer, limit, filters) for name in ([question] if question else _QUESTIONS)
-            ]
-    if as_json:
-        click.echo(json.dumps([json.loads(table.to_json()) for table in tables]))
-    elif sql:
-        click.echo("\n\n".join(f"-- {table.title}\n{table.sql};" for table in tables))
-    else:
-        for table in tables:
-            print_table(table)
+        if question is _SQL:
+            return [_SQL.ask(store, rest[0], timeout_s=timeout)]
+        asked = [question] if question else [find(name) for name in OVERVIEW]
+        return [_ask(one, store, rest, options, where, alone=question is not None) for one in asked]
 
 
-def _ask(queries: Any, name: str, store: Any, scorer: str | None, limit: int, filters: dict[str, str | None]) -> Any:
-    ask = getattr(queries, _QUESTIONS[name])
-    if name == "success":
-        return ask(store, **filters)
-    return ask(store, scorer, **({"limit": limit} if name == "sinking" else {}), **filters)
+def _ask(
+    question: Question,
+    store: Store,
+    rest: tuple[str, ...],
+    options: Mapping[str, Any],
+    where: dict[str, Any],
+    alone: bool,
+) -> Table:
+    taken = inspect.signature(question.ask).parameters
+    given = {name: value for name, value in options.items() if value is not None}
+    strange = sorted(set(given) - set(taken) - {"limit"})
+    if strange and alone:
+        raise click.UsageError(f"{question.name} takes no --{strange[0].replace('_', '-')}")
+    if "where" not in taken:
+        where = {}
+    table: Table = question.ask(
+        store, *rest, **{name: value for name, value in given.items() if name in taken}, **where
+    )
+    return table
 
 
-def _require_scorer(store: Any, name: str | None) -> None:
-    """Return if the store holds scores of that name; raises UnknownName with those there are."""
-    if name is None:
-        return
-    with store.connection() as connection:
-        known = sorted({row[0] for row in connection.exec_driver_sql("SELECT name FROM scorer")})
-    if name not in known:
-        raise UnknownName(f"the store holds no scores by {name!r}; there are {', '.join(known) or 'none'}")
+def _where(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the filters out of the options."""
+    names = {name: list(options.pop(name)) or None for name in _NAMES}
+    times = {name: _time(name, options.pop(name)) for name in ("since", "until")}
+    tags = dict(_tag(text) for text in options.pop("tag"))
+    rest = {name: options.pop(name) for name in ("outcome", "forks")}
+    return {
+        name: value for name, value in {**names, **times, "tags": tags or None, **rest}.items() if value is not None
+    }
 
 
-def _id(text: str) -> UUID:
+def _tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise click.UsageError(f"--tag is KEY=VALUE, not {text!r}")
+    return key, value
+
+
+def _time(name: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
     try:
-        return UUID(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise NoSuchTrajectory(
-            f"{text!r} is no trajectory's id: expected 32 hex digits, as `credit URL` prints them"
+        raise click.UsageError(
+            f"--{name} is a time such as 2026-03-01 or 2026-03-01T12:00+01:00, not {text!r}"
         ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _print(
+    tables: list[Table], alone: bool, as_json: bool, show_sql: bool, markdown: bool, parquet: Path | None
+) -> None:
+    if parquet is not None:
+        if not alone:
+            raise click.UsageError("--parquet takes one question at a time")
+        tables[0].to_parquet(parquet)
+    if as_json:
+        objects = [json.loads(table.to_json()) for table in tables]
+        click.echo(json.dumps(objects[0] if alone else objects))
+    elif show_sql:
+        click.echo("\n\n".join(f"-- {table.title}\n{table.sql};" for table in tables))
+    elif markdown:
+        click.echo(
+            "\n\n".join(f"**{table.title}**\n\n{table.to_markdown()}\n\n{table.remarks}".strip() for table in tables)
+        )
+    else:
+        width = shutil.get_terminal_size((80, 24)).columns
+        click.echo("\n\n".join(table.to_text(width) for table in tables))

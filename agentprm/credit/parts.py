@@ -1,4 +1,4 @@
-"""What credit questions are made of, as SQL: a scorer, its scores, what each step changed, how episodes went."""
+"""What credit questions are made of, as SQL: episodes, scores, what each step changed, what was done."""
 
 from __future__ import annotations
 
@@ -6,63 +6,164 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from agentprm.credit.spelling import first_word, readable
+from agentprm.credit.where import Where, conditions
+from agentprm.ops.agree import mean_interval, wilson
 from agentprm.store import tables as t
-from agentprm.store.reader import latest_outcome
-from agentprm.types import Spec
 
-__all__ = ["Filters", "action_text", "chosen_scorer", "deltas", "episodes", "first_word", "scored"]
+__all__ = [
+    "acted",
+    "at",
+    "clustered",
+    "clustered_row",
+    "deed",
+    "deltas",
+    "episodes",
+    "known",
+    "scored",
+    "share_row",
+    "won",
+]
 
-Filters = dict[str, Any]
-"""Which episodes: `policy`, `env`, `task` (a name each); None means any."""
-
-
-def chosen_scorer(scorer: Spec | str | None) -> sa.ScalarSelect[Any]:
-    """Return the id of the scorer meant: by spec, by name (the newest such), else the newest live one with scores."""
-    ids = sa.select(sa.func.max(t.scorer.c.id))
-    if isinstance(scorer, Spec):
-        return ids.where(t.scorer.c.digest == scorer.digest).scalar_subquery()
-    if scorer is not None:
-        return ids.where(t.scorer.c.name == scorer).scalar_subquery()
-    is_used = sa.exists().where(t.score.c.scorer_id == t.scorer.c.id)
-    return ids.where(t.scorer.c.sees != "episode", is_used).scalar_subquery()
-
-
-def episodes(filters: Filters) -> sa.CTE:
-    """Return id, task, policy and latest outcome of the episodes that match."""
-    joined = t.trajectory.join(t.task).outerjoin(t.policy).outerjoin(t.env)
-    columns = {"policy": t.policy.c.name, "env": t.env.c.name, "task": t.task.c.key}
-    wanted = [columns[name] == value for name, value in filters.items() if value is not None]
-    named = (t.task.c.key.label("task"), t.policy.c.name.label("policy"), t.env.c.name.label("env"))
-    query = sa.select(t.trajectory.c.id, *named, latest_outcome().label("outcome")).select_from(joined)
-    return query.where(*wanted).cte("episodes")
+FEWEST = 10
+"""Episodes under which no normal interval of a mean is given: it would promise too much."""
+_NOUNS = {"task": (t.task, t.task.c.key), "policy": (t.policy, t.policy.c.name), "env": (t.env, t.env.c.name)}
+_PLAIN = {name: t.trajectory.c[name] for name in ("started_at", "group_key", "parent_id", "fork_index", "fork", "meta")}
 
 
-def scored(scorer: Spec | str | None) -> sa.CTE:
+def episodes(where: Where, *columns: str, known: bool = False, name: str = "episodes") -> sa.CTE:
+    """Return id, latest outcome and the named `columns` of the episodes that match; `known`: only with an outcome."""
+    o, later = t.outcome, t.outcome.alias("later")
+    newer = sa.tuple_(later.c.at, later.c.source) > sa.tuple_(o.c.at, o.c.source)
+    is_last = ~sa.exists().where(later.c.trajectory_id == o.c.trajectory_id, newer)
+    last = sa.select(o.c.trajectory_id, o.c.value).where(is_last).subquery("last_opinion")
+    joined: Any = t.trajectory.join(last, last.c.trajectory_id == t.trajectory.c.id, isouter=not known)
+    shown = [t.trajectory.c.id, last.c.value.label("outcome")]
+    for column in columns:
+        if column in _NOUNS:
+            table, text = _NOUNS[column]
+            joined = joined.outerjoin(table)
+            shown.append(text.label(column))
+        else:
+            shown.append(_PLAIN[column].label(column))
+    return sa.select(*shown).select_from(joined).where(*conditions(where, last.c.value)).cte(name)
+
+
+def scored(scorer_id: int, name: str = "scored") -> sa.CTE:
     """Return trajectory, step and score of every step on which the scorer had an opinion."""
     part = sa.select(t.part.c.id).where(t.part.c.name == "score").scalar_subquery()
     query = sa.select(t.score.c.trajectory_id, t.score.c.idx, t.score.c.value)
-    wanted = (t.score.c.scorer_id == chosen_scorer(scorer), t.score.c.part_id == part, t.score.c.value.is_not(None))
-    return query.where(*wanted).cte("scored")
+    return query.where(t.score.c.scorer_id == scorer_id, t.score.c.part_id == part, t.score.c.value.is_not(None)).cte(
+        name
+    )
 
 
-def deltas(given: sa.CTE) -> sa.CTE:
-    """Return what each scored step changed: its score less the last one given before it; NULL for the first."""
+def deltas(given: sa.CTE, among: sa.CTE | None = None, *columns: str) -> sa.CTE:
+    """Return what each scored step changed: its score less the last one given before it; NULL for the first.
+
+    With `among`, only of those episodes, with their named `columns` beside.
+    """
     before = sa.func.lag(given.c.value).over(partition_by=given.c.trajectory_id, order_by=given.c.idx).label("before")
-    pairs = sa.select(given, before).cte("pairs")
+    if among is None:
+        pairs = sa.select(given, before).cte("pairs")
+    elif not columns:
+        pairs = sa.select(given, before).where(given.c.trajectory_id.in_(sa.select(among.c.id))).cte("pairs")
+    else:
+        joined = given.join(among, among.c.id == given.c.trajectory_id)
+        pairs = sa.select(given, before, *(among.c[name] for name in columns)).select_from(joined).cte("pairs")
     return sa.select(pairs, (pairs.c.value - pairs.c.before).label("delta")).cte("deltas")
 
 
-def action_text(step: sa.FromClause) -> sa.ColumnElement[str]:
-    """Return what was done, for people: the action's text, else the tools it called, else the plan or native action."""
-    called = t.tool_call.join(t.tool)
-    names = sa.select(sa.func.aggregate_strings(t.tool.c.name, " + ")).select_from(called)
-    of_step = (t.tool_call.c.trajectory_id == step.c.trajectory_id, t.tool_call.c.idx == step.c.idx)
-    tools = names.where(*of_step).correlate(step).scalar_subquery()
-    return sa.func.coalesce(t.content.c.action_text, tools, t.content.c.plan, t.content.c.action_native)
+def at(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Return that two rows are about the same step."""
+    return (one.c.trajectory_id == other.c.trajectory_id) & (one.c.idx == other.c.idx)
 
 
-def first_word(text: sa.ColumnElement[str], dialect: str) -> sa.ColumnElement[str]:
-    """Return a text up to its first space."""
-    if dialect == "postgresql":
-        return sa.func.split_part(text, " ", 1)
-    return sa.func.substr(text, 1, sa.func.instr(text + " ", " ") - 1)
+def acted(step: sa.FromClause) -> sa.ColumnElement[str]:
+    """Return what was done, for people: the action's text, else the tools it called, else the native action or plan.
+
+    `step` names a trajectory and a step.
+    """
+    calls = t.tool_call.join(t.tool)
+    names = sa.select(sa.func.aggregate_strings(t.tool.c.name, " + ")).select_from(calls)
+    tools = names.where(at(t.tool_call, step)).correlate(step).scalar_subquery()
+    words = sa.func.coalesce(t.content.c.action_text, tools, readable(t.content.c.action_native), t.content.c.plan)
+    return sa.select(words).where(at(t.content, step)).correlate(step).scalar_subquery().label("action")
+
+
+def deed(step: sa.FromClause) -> sa.CTE:
+    """Return one row per deed in the rows of `step`: per tool called, else of the step's verb, or "(message)".
+
+    `action` names it, `share` is its part of the step, `calls` whether it was a call, `failed` whether that went wrong.
+    """
+    call, c = t.tool_call, t.content
+    further = sa.select(call.c.trajectory_id, call.c.idx, sa.func.count().label("n")).where(call.c.position > 0)
+    several = further.group_by(call.c.trajectory_id, call.c.idx).cte("several_calls")
+    no_call = sa.case((call.c.position.is_(None), step.c.idx))  # a key of NULL is looked up nowhere
+    itself = (c.c.trajectory_id == step.c.trajectory_id) & (c.c.idx == no_call)
+    joined = (
+        step.outerjoin(call, at(call, step))
+        .outerjoin(t.tool)
+        .outerjoin(c, itself)
+        .outerjoin(several, at(several, step))
+    )
+    native, text = c.c.action_native, c.c.action_text
+    named = sa.case(
+        (call.c.position.is_not(None), t.tool.c.name),
+        (native.is_not(None), first_word(sa.func.coalesce(text, readable(native)))),
+        (text.is_not(None) | c.c.plan.is_(None), "(message)"),
+        else_="(plan)",
+    )
+    share = 1.0 / (sa.func.coalesce(several.c.n, 0) + 1)
+    is_call = sa.case((call.c.position.is_not(None), 1), else_=0)
+    failed = sa.case((call.c.status.in_(("error", "rejected")), 1), else_=0)
+    columns = (named.label("action"), share.label("share"), is_call.label("calls"), failed.label("failed"))
+    return sa.select(*step.c, *columns).select_from(joined).cte("deeds")
+
+
+def clustered(
+    rows: sa.FromClause, value: sa.ColumnElement[Any], weight: Any, *keys: str, extra: tuple[Any, ...] = ()
+) -> sa.CTE:
+    """Return, per key, what the mean of `value` and its cluster-robust variance need: n, episodes k and four sums.
+
+    `extra` are columns of the rows that are added up too, as x0, x1, ...
+    """
+    weight = sa.literal_column("1.0") if weight is None else weight
+    sums = [sa.func.sum(value * weight).label("s"), sa.func.sum(weight).label("n")]
+    added = [sa.func.sum(column).label(f"x{i}") for i, column in enumerate(extra)]
+    per_episode = sa.select(*(rows.c[key] for key in keys), *sums, *added).where(value.is_not(None))
+    c = per_episode.group_by(*(rows.c[key] for key in keys), rows.c.trajectory_id).cte("per_episode").c
+    names = [c[key] for key in keys]
+    products = {"s": c.s, "ss": c.s * c.s, "sn": c.s * c.n, "nn": c.n * c.n, **{a.name: c[a.name] for a in added}}
+    totals = [sa.func.sum(product).label(name) for name, product in products.items()]
+    counts = (sa.func.sum(c.n).label("n"), sa.func.count().label("k"))
+    return sa.select(*names, *counts, *totals).group_by(*names).cte("sums")
+
+
+def clustered_row(
+    n: float, k: int, s: float, ss: float, sn: float, nn: float
+) -> tuple[float, float | None, float | None]:
+    """Return a mean with its 95 % interval, an episode's steps as one draw; no interval under ten episodes."""
+    mean = s / n
+    if k < FEWEST:
+        return mean, None, None
+    variance = k / (k - 1) * (ss - 2 * mean * sn + mean * mean * nn) / n**2
+    return (mean, *mean_interval(mean, variance))
+
+
+def share_row(successes: float | None, n: int) -> tuple[float | None, float | None, float | None]:
+    """Return a share with its 95 % interval (Wilson); nothing of nothing."""
+    interval = wilson(successes or 0.0, n)
+    return (None, None, None) if interval is None else ((successes or 0.0) / n, *interval)
+
+
+def won(outcome: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    """Return 1 for a success, an outcome from 0.5 on; else 0."""
+    return sa.case((outcome >= 0.5, 1), else_=0)
+
+
+def known(where: Where, scorer_id: int, *columns: str) -> sa.CTE:
+    """Return every score of an episode whose outcome is known, beside that outcome and the named columns."""
+    e, s = episodes(where, *columns, known=True), scored(scorer_id)
+    others = [e.c[name] for name in ("outcome", *columns)]
+    return sa.select(s, *others).join_from(s, e, e.c.id == s.c.trajectory_id).cte("known")

@@ -78,7 +78,7 @@ def test_the_whole_river(agentprm, copy, tmp_path):
     titles = [table["title"] for table in json.loads(out)]
     assert len(titles) == 5
     code, out, _ = agentprm("credit", copy, "sinking", "--scorer", "hashed", "--limit", "2", "--json")
-    (table,) = json.loads(out)
+    table = json.loads(out)
     assert len(table["rows"]) == 2
     code, out, _ = agentprm("credit", copy, "timeline", table["rows"][0]["trajectory"])
     assert code == 0

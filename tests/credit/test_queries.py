@@ -6,8 +6,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from agentprm import Action, Ending, Observation, Scores, Spec, Step, Store, Task, ToolCall, Trajectory
-from agentprm.credit import queries
+from agentprm import Action, Ending, Observation, Scores, Spec, Step, Store, Task, ToolCall, Trajectory, credit
 from agentprm.errors import NoSuchTrajectory
 from agentprm.ops import agree
 from agentprm.ops.credit import deltas, sinking_step
@@ -43,14 +42,14 @@ def test_the_step_that_lost_most_is_blamed_in_failed_episodes_only(store):
         episode(["go a", "drop b", "take b"], [0.5, 0.1, 0.9], 1.0),
         episode(["go a", "go b"], [0.1, 0.2], 0.0),
     )
-    table = queries.sinking_steps(store)
+    table = credit.sinking_steps(store)
     assert [(row["trajectory"], row["step"], row["action"]) for row in table] == [
         (worse.id, 1, "take b"),
         (failed.id, 2, "drop b"),
     ]
     assert [row["delta"] for row in table] == pytest.approx([-0.8, -0.5])
     assert won.id not in {row["trajectory"] for row in table}
-    assert len(queries.sinking_steps(store, limit=1)) == 1
+    assert len(credit.sinking_steps(store, limit=1)) == 1
 
 
 def test_sinking_step_agrees_with_the_plain_function_also_with_gaps(store):
@@ -62,7 +61,7 @@ def test_sinking_step_agrees_with_the_plain_function_also_with_gaps(store):
         made.append(episode(["a"] * n, values, 0.0))
     fill(store, *made)
     expected = {t.id: sinking_step(s.values) for t, s in made if sinking_step(s.values) is not None}
-    assert {row["trajectory"]: row["step"] for row in queries.sinking_steps(store)} == expected
+    assert {row["trajectory"]: row["step"] for row in credit.sinking_steps(store)} == expected
 
 
 def test_value_by_action_groups_by_tool_else_by_first_word_and_shares_parallel_calls(store):
@@ -72,7 +71,7 @@ def test_value_by_action_groups_by_tool_else_by_first_word_and_shares_parallel_c
         episode(["go a", "go b", "take c", both], [0.5, 0.6, 0.4, 0.8], 1.0),
         episode(["go a", "go b", both], [0.5, 0.9, 0.7], 0.0),
     )
-    rows = {row["action"]: row for row in queries.value_by_action(store)}
+    rows = {row["action"]: row for row in credit.value_by_action(store)}
     assert rows.keys() == {"go", "take", "search", "calc"}
     assert rows["go"]["mean_delta"] == pytest.approx((0.1 + 0.4) / 2)
     assert rows["take"]["mean_delta"] == pytest.approx(-0.2)
@@ -83,7 +82,7 @@ def test_value_by_action_groups_by_tool_else_by_first_word_and_shares_parallel_c
 
 def test_answers_are_one_kind_of_action(store):
     fill(store, episode([Action("ask", native="ask"), Action("40 cents"), Action("41 cents")], [0.5, 0.6, 0.8], 1.0))
-    (row,) = queries.value_by_action(store)
+    (row,) = credit.value_by_action(store)
     assert (row["action"], row["n"]) == ("(message)", 2)
 
 
@@ -91,7 +90,7 @@ def test_interval_of_value_by_action_treats_an_episode_as_one_draw(store):
     rng = np.random.default_rng(1)
     made = [episode(["x"] * 4, np.cumsum(rng.normal(size=4) / 10).tolist(), 1.0) for _ in range(12)]
     fill(store, *made)
-    (row,) = queries.value_by_action(store)
+    (row,) = credit.value_by_action(store)
     sums = np.array([s.values[-1] - s.values[0] for _, s in made])
     counts = np.full(12, 3.0)
     mean = sums.sum() / counts.sum()
@@ -109,7 +108,7 @@ def test_agreement_is_the_auc_of_every_pair(store):
             episode(["x"] * n, [round(float(v), 1) for v in np.clip(rng.normal(0.4 + 0.2 * won, 0.2, n), 0, 1)], won)
         )
     fill(store, *made)
-    rows = {row["of"]: row for row in queries.agreement(store)}
+    rows = {row["of"]: row for row in credit.agreement(store)}
     won = [t.outcome == 1.0 for t, _ in made]
     per_episode = {
         "first score": [s.values[0] for _, s in made],
@@ -127,12 +126,12 @@ def test_agreement_is_the_auc_of_every_pair(store):
 
 def test_agreement_without_both_outcomes_has_no_auc(store):
     fill(store, episode(["x"], [0.5], 1.0))
-    assert {row["auc"] for row in queries.agreement(store)} == {None}
+    assert {row["auc"] for row in credit.agreement(store)} == {None}
 
 
 def test_calibration_puts_scores_into_bins(store):
     fill(store, episode(["x", "x"], [0.05, 1.0], 1.0), episode(["x", "x"], [0.0, 0.95], 0.0))
-    table = queries.calibration(store)
+    table = credit.calibration(store)
     first, last = table.to_dicts()
     assert (first["score"], first["n"], first["episodes"], first["success"]) == ("0.00–0.10", 2, 2, 0.5)
     assert (last["score"], last["mean_score"], last["success"]) == ("0.90–1.00", pytest.approx(0.975), 0.5)
@@ -141,21 +140,21 @@ def test_calibration_puts_scores_into_bins(store):
 
 def test_success_counts_only_known_outcomes(store):
     fill(store, episode(["x"], [0.1], 1.0), episode(["x"], [0.1], 0.0), episode(["x"], [0.1], None))
-    (row,) = queries.success(store)
+    (row,) = credit.success(store)
     low, high = agree.wilson(1, 2)
     assert row == {"policy": "p", "env": "E-v0", "n": 2, "success": 0.5, "low": low, "high": high}
 
 
 def test_timeline_shows_every_step_with_its_change(store):
     (t,) = fill(store, episode(["a", "b", "c"], [0.5, None, 0.75], 1.0))
-    table = queries.timeline(store, t.id)
+    table = credit.timeline(store, t.id)
     assert [(r["action"], r["score"]) for r in table] == [("a", 0.5), ("b", None), ("c", 0.75)]
     assert [r["delta"] for r in table] == deltas([0.5, None, 0.75])
 
 
 def test_timeline_of_an_unknown_episode_says_so(store):
     with pytest.raises(NoSuchTrajectory, match="no trajectory"):
-        queries.timeline(store, new_id())
+        credit.timeline(store, new_id())
 
 
 def test_filters_and_scorers_choose(store):
@@ -163,7 +162,7 @@ def test_filters_and_scorers_choose(store):
     b = episode(["x", "y"], [0.9, 0.2], 0.0, policy="b", task="two")
     fill(store, a, b)
     store.add(Scores(a[0].id, OTHER, "value", (0.3, 0.2), sees="action"))
-    ask = queries.sinking_steps
+    ask = credit.sinking_steps
     assert [row["delta"] for row in ask(store)] == pytest.approx([-0.1]), "the newest scorer by default"
     assert [row["delta"] for row in ask(store, MODEL)] == pytest.approx([-0.8, -0.7])
     assert [row["trajectory"] for row in ask(store, MODEL, policy="b")] == [b[0].id]
@@ -175,10 +174,10 @@ def test_labels_are_not_mistaken_for_a_models_scores(store):
     t, scores = episode(["x", "y"], [0.9, 0.1], 0.0)
     label = Scores(t.id, Spec("outcome"), "value", (0.0, 0.0))
     store.add([t, scores, label])
-    assert [row["delta"] for row in queries.sinking_steps(store)] == pytest.approx([-0.8])
+    assert [row["delta"] for row in credit.sinking_steps(store)] == pytest.approx([-0.8])
 
 
-QUESTIONS = [queries.success, queries.sinking_steps, queries.value_by_action, queries.agreement, queries.calibration]
+QUESTIONS = [credit.success, credit.sinking_steps, credit.value_by_action, credit.agreement, credit.calibration]
 
 
 @pytest.mark.parametrize("ask", QUESTIONS, ids=lambda ask: ask.__name__)

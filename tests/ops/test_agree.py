@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentprm.ops import agree
 from agentprm.ops.agree import auc, brier, mean_interval, wilson
 
 pairs = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 1.0, -3.0]), st.booleans()), max_size=40)
@@ -91,3 +92,39 @@ def test_the_interval_of_a_mean_is_the_normal_one():
     assert mean_interval(0.5, 0.0) == (0.5, 0.5)
     assert mean_interval(0.5, -1e-18) == (0.5, 0.5), "rounding may leave a variance just below zero"
     assert math.isclose(mean_interval(0.0, 1.0, 0.6826895).high, 1.0, abs_tol=1e-6)
+
+
+def test_auc_interval_is_that_of_hanley_and_mcneil_by_hand():
+    q1, q2 = 0.8 / 1.2, 1.28 / 1.8
+    variance = (0.16 + 49 * (q1 - 0.64) + 49 * (q2 - 0.64)) / 2500
+    assert agree.auc_interval(0.8, 50, 50) == pytest.approx(
+        (0.8 - 1.959964 * variance**0.5, 0.8 + 1.959964 * variance**0.5)
+    )
+    assert agree.auc_interval(0.8, 0, 5) is None
+    assert agree.auc_interval(1.0, 5, 5) == (1.0, 1.0)
+
+
+def test_difference_interval_is_newcombes_published_example():
+    assert agree.difference_interval(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    low, high = agree.difference_interval(0, 1, 1, 1)
+    assert -1 <= low < high <= 1
+
+
+def test_sign_test_counts_coin_tosses():
+    assert agree.sign_test(0, 5) == 2 / 32
+    assert agree.sign_test(3, 3) == 1.0
+    assert agree.sign_test(0, 0) is None
+    assert agree.sign_test(400, 600) == pytest.approx(agree.sign_test(600, 400))
+
+
+def test_psi_by_hand():
+    p, q = (10.5 / 41, 30.5 / 41), (20.5 / 41, 20.5 / 41)
+    expected = sum((b - a) * math.log(b / a) for a, b in zip(p, q, strict=True))
+    assert agree.psi([10, 30], [20, 20]) == pytest.approx(expected)
+    assert agree.psi([1, 1], [0, 0]) is None
+
+
+def test_moments_without_variation_have_no_correlation():
+    assert agree.Moments(3, 3, 6, 0, 3, 14, 0, 6).correlation is None
+    assert agree.Moments(1, 1, 1).correlation is None
+    assert agree.correlation_interval(0.5, 3) is None
