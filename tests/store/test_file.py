@@ -16,7 +16,7 @@ from test_writer import on_disk
 from agentprm import Store
 from agentprm.cli.credit import credit
 from agentprm.cli.db import current
-from agentprm import credit
+from agentprm.credit import success
 from agentprm.errors import OutdatedDatabase, StoreError
 from agentprm.store import migrate
 from agentprm.store import unreachable as refusals
@@ -272,6 +272,6 @@ def test_queries_read_a_file_without_write_permission(path, monkeypatch):
     real = os.access
     monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK and real(place, mode))
     with Store(path, create=False) as store:
-        assert len(credit.success(store).rows) == 1
+        assert len(success(store).rows) == 1
         with pytest.raises(StoreError, match="cannot write to"):
             store.add(plain(1))

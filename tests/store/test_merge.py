@@ -8,9 +8,8 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from filled import LABELS, MODEL, done, events, full, plain, scored
 
-from agentprm import Store
+from agentprm import Store, credit
 from agentprm.cli.merge import merge as command
-from agentprm import credit
 from agentprm.errors import StoreError
 from agentprm.store import tables
 from agentprm.store.merge import Merged, merge
@@ -71,7 +70,7 @@ def test_everything_comes_along(laptop, team):
 
 def test_credit_questions_have_the_same_answers(laptop, team):
     merge([laptop], team)
-    for ask in (queries.success, queries.sinking_steps, queries.value_by_action, queries.calibration):
+    for ask in (credit.success, credit.sinking_steps, credit.value_by_action, credit.calibration):
         assert sorted(ask(team).rows, key=repr) == sorted(ask(laptop).rows, key=repr)
 
 
