@@ -35,9 +35,16 @@ def tiny_llama(n_ids: int, *, hidden: int, layers: int, heads: int, context: int
 
 
 def pretrained(where: str, dtype: str) -> Any:
-    """Return a pretrained model without its output layer; safetensors only, and no code that comes with it."""
-    with own_chance(0), bars_on_terminals():
-        return AutoModel.from_pretrained(where, dtype=dtype, trust_remote_code=False, use_safetensors=True)
+    """Return a pretrained model without its output layer; safetensors only, and no code that comes with it.
+
+    Raises InvalidSpec where there is none.
+    """
+    try:
+        with own_chance(0), bars_on_terminals():
+            return AutoModel.from_pretrained(where, dtype=dtype, trust_remote_code=False, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        raise InvalidSpec(f"{where} holds no pretrained model that can be loaded: {said}") from error
 
 
 def positions(backbone: Any, asked: int | None) -> int:

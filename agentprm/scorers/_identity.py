@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import torch
 
 from agentprm.errors import SightError, TokenMismatch
 from agentprm.scorers._reader import Reader
-from agentprm.text.render import LiveSight, Template, samples
+from agentprm.text.render import LiveSight, samples
 from agentprm.text.windows import Window
 from agentprm.types import Trajectory
 
@@ -28,7 +29,7 @@ class Reads(Protocol):
     @property
     def sees(self) -> LiveSight: ...
     @property
-    def template(self) -> Template: ...
+    def template(self) -> Any: ...
     @property
     def reader(self) -> Reader: ...
     def read(self, trajectory: Trajectory) -> tuple[list[Window], list[str | None]]: ...
@@ -75,16 +76,16 @@ def _require_causal(reader: Reader, windows: Sequence[Window]) -> None:
         )
 
 
-def _with_other_end(ids: tuple[int, ...], end: int) -> tuple[int, ...]:
+def _with_other_end(ids: array[int], end: int) -> array[int]:
     return ids[: end + 1] + ids[:1] * (len(ids) - end - 1)
 
 
 def probe(model: Reads) -> dict[str, Any]:
     """Return what a model reads in the samples, as a digest of ids, and what it says of them."""
     windows = [window for trajectory in samples(model.template) for window in model.read(trajectory)[0]]
-    ids = hashlib.blake2b(json.dumps([window.ids for window in windows]).encode(), digest_size=16).hexdigest()
+    ids = hashlib.blake2b(json.dumps([window.ids.tolist() for window in windows]).encode(), digest_size=16).hexdigest()
     with torch.no_grad():
-        values = [round(value, 6) for value in model.reader(windows).tolist()]
+        values = [round(value, 6) for value in model.reader(windows).flatten().tolist()]
     return {"ids": ids, "values": values}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,11 @@ class Learnt:
         self._refresh()
         self._folder, self._spec = folder, None
 
-    def skip(self, note: str) -> None:
-        """Count a label that is left out, and log the first."""
-        self.skipped += 1
-        if self.skipped == 1:
-            _log.warning("a label was left out (further ones are only counted): %s", note)
+    def skip(self, notes: Sequence[str]) -> None:
+        """Count labels that are left out, and log the first."""
+        if notes and not self.skipped:
+            _log.warning("a label was left out (further ones are only counted): %s", notes[0])
+        self.skipped += len(notes)
 
     def _refresh(self) -> None:
         version = self.reader.version()

@@ -20,6 +20,9 @@ class Lesson:
     targets: list[float] = field(default_factory=list)
     follows: list[bool] = field(default_factory=list)
     """Whether a target is that of the step right after the target before it."""
+    owners: list[int] = field(default_factory=list)
+    """Which trajectory of the batch a target belongs to."""
+    _n_added: int = 0
     _n_read: int = 0
 
     def add(self, windows: Sequence[Window], labels: Labels) -> None:
@@ -31,9 +34,11 @@ class Lesson:
             for t in window.steps:
                 self._add_label(self._n_read + t - window.first, t, labels)
             self._n_read += len(window.steps)
+        self._n_added += 1
 
     def _add_label(self, pick: int, t: int, labels: Labels) -> None:
         if (label := labels[t]) is not None:
             self.picks.append(pick)
             self.targets.append(label)
+            self.owners.append(self._n_added)
             self.follows.append(t > 0 and labels[t - 1] is not None)

@@ -1,46 +1,51 @@
-"""A language model that reads trajectories: its backbone, and one number at each token where a step ends."""
+"""A language model that reads trajectories: its backbone, and a head at each token where a step ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
-from agentprm.errors import InvalidSpec, MissingExtra
+import numpy as np
+
+from agentprm.errors import MissingExtra
+from agentprm.scorers import _passes as passes
+from agentprm.scorers._adapters import merged
+from agentprm.text.attention import Row
+from agentprm.text.cache import PrefixCache
+from agentprm.text.tree import forest
 from agentprm.text.windows import Window
 
 try:
     import torch
     from torch import Tensor, nn
-    from transformers import PreTrainedModel
 except ImportError as error:
     raise MissingExtra("models", error.name or "torch") from error
 
-__all__ = ["Reader", "buckets"]
+__all__ = ["Reader"]
 
-_MOST_TOKENS = 16_384
-"""In one pass, padding included."""
+_MOST_TOKENS = 8_192
+"""In one pass."""
+_MOST_LOOKED_AT = 4_096
+"""Numbers of each tensor of a head, evenly spread, that are compared to see whether it has learnt."""
 
 
 class Reader(nn.Module):
-    """A causal language model without its output layer, and a linear head read at the tokens where steps end.
+    """A causal language model without its output layer, and a head read at the tokens where steps end.
 
-    The head begins at zero: untrained, every value is 0.5. Dropout is off, in training too, so that what a step is
-    worth depends on the weights and the step alone. The head computes in float32.
+    Dropout is off, in training too, so that what a step is worth depends on the weights and the step alone. The head
+    computes in float32.
     """
 
-    def __init__(self, backbone: PreTrainedModel) -> None:
+    def __init__(self, backbone: Any, head: nn.Module, memory: int = 0, *, in_half: bool = False) -> None:
         super().__init__()
-        if not isinstance(backbone, PreTrainedModel) or getattr(backbone, "_hf_peft_config_loaded", False):
-            kind = type(backbone).__name__
-            raise InvalidSpec(f"a backbone is a model of transformers without adapters, not {kind}: merge them first")
-        self.backbone = cast(Any, backbone)
+        self.backbone = backbone
         self.backbone.eval()
-        width = backbone.config.get_text_config().hidden_size
-        # Off the devices, or its first weights would be drawn from a global generator.
-        self.head = nn.Linear(width, 1, device="meta").to_empty(device=self.device)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = head.to(self.device)
+        self.in_half = in_half
+        self.cache = PrefixCache(memory, passes.bytes_per_token(backbone), _MOST_TOKENS)
+        self._packs: bool | None = None
 
     @property
     def device(self) -> torch.device:
@@ -48,60 +53,88 @@ class Reader(nn.Module):
         first: Tensor = next(self.backbone.parameters())
         return first.device
 
+    @property
+    def width(self) -> int:
+        """How many numbers the backbone makes of a token."""
+        return int(self.backbone.config.get_text_config().hidden_size)
+
+    @property
+    def packs(self) -> bool:
+        """Whether the backbone was found to read packed texts as it reads each alone."""
+        if self._packs is None or (self._packs and not passes.is_set_up(self.backbone)):
+            self._packs = passes.can_pack(self.backbone)
+        return self._packs
+
     def forward(self, windows: Sequence[Window]) -> Tensor:
-        """Return the value of each step of each window, in order, in [0, 1]: a vector of float32."""
-        values: Tensor = self.head(self.states(windows).float()).squeeze(-1).sigmoid()
-        return values
+        """Return what the head says of each step of each window, in order: float32, the first dimension is the step."""
+        said: Tensor = self.head(self.states(windows).float())
+        return said
+
+    def recall(self, windows: Sequence[Window]) -> Tensor:
+        """Return the same as `forward`, without gradients, reading only what is new since it was called before."""
+        with torch.no_grad():
+            if not windows:
+                return self.forward(windows)
+            if not self.packs:
+                self.cache.encoded_tokens += sum(len(window.ids) for window in windows)
+                return self.forward(windows)
+            states = self.cache.states(windows, self._run, self.version())
+            said: Tensor = self.head(torch.cat(states).float())
+            return said
 
     def states(self, windows: Sequence[Window]) -> Tensor:
-        """Return what the backbone makes of each step: one row per end of each window, in order.
+        """Return what the backbone makes of the tokens at `ends`: one row per end of each window, in order.
 
-        Windows of like length go through together, padded on the right, where a causal model does not look.
+        Windows that begin alike are read as a tree: what they share goes through the backbone once.
         """
-        rows: list[Tensor] = [torch.empty(0)] * len(windows)
-        if not rows:
-            return torch.empty(0, self.head.in_features, device=self.device)
-        for bucket in buckets([len(window.ids) for window in windows], _MOST_TOKENS):
-            for i, states in zip(bucket, self._pass([windows[i] for i in bucket]), strict=True):
-                rows[i] = states
-        return torch.cat(rows)
+        if not windows:
+            return torch.empty(0, self.width, device=self.device)
+        if not self.packs:
+            return self._padded(windows)
+        found: list[Tensor] = [torch.empty(0)] * len(windows)
+        lines = [np.frombuffer(window.ids, dtype=np.int32) for window in windows]
+        for members, tree in forest(lines, _MOST_TOKENS):
+            flat = self._run([Row(tree)])
+            for i, place in zip(members, tree.places, strict=True):
+                found[i] = flat[place[list(windows[i].ends)]]
+        return torch.cat(found)
 
-    def _pass(self, windows: Sequence[Window]) -> Iterator[Tensor]:
-        width = max(len(window.ids) for window in windows)
-        padded = [window.ids + window.ids[-1:] * (width - len(window.ids)) for window in windows]
-        ids = torch.tensor(padded, device=self.device)
-        states = self.backbone(input_ids=ids, use_cache=False).last_hidden_state
-        for row, window in zip(states, windows, strict=True):
-            yield row[list(window.ends)]
+    def _run(self, rows: Sequence[Row]) -> Tensor:
+        with self._precision():
+            states: Tensor = passes.packed(self.backbone, rows)
+            return states
+
+    def _padded(self, windows: Sequence[Window]) -> Tensor:
+        with self._precision():
+            states: Tensor = passes.padded(self.backbone, windows, _MOST_TOKENS)
+            return states
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.in_half else nullcontext()
 
     def digest(self) -> str:
         """Return 128 bits, in hex, that name the weights, wherever they lie."""
         state = blake2b(digest_size=16)
-        for name, tensor in sorted(self.state_dict().items()):
+        head = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        body = {f"backbone.{name}": tensor for name, tensor in merged(self.backbone).items()}
+        for name, tensor in sorted({**body, **head}.items()):
             state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             state.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return state.hexdigest()
 
-    def version(self) -> tuple[int, torch.dtype, bytes]:
+    def version(self) -> tuple[Any, ...]:
         """Return what changes whenever the weights do, without reading all of them."""
-        # Some optimisers write past the version counters; none leaves the head as it was.
-        head = torch.cat([p.detach().reshape(-1) for p in self.head.parameters()]).cpu()
-        changes = sum(int(tensor._version) for tensor in self.state_dict(keep_vars=True).values())
-        return changes, next(self.backbone.parameters()).dtype, head.numpy().tobytes()
-
-
-def buckets(lengths: Sequence[int], most: int, shortest: float = 0.8) -> Iterator[list[int]]:
-    """Yield the positions of items by length: groups of at most `most` tokens, no item below `shortest` of the longest.
-
-    >>> list(buckets([10, 2, 9, 2], most=20))
-    [[1, 3], [2, 0]]
-    """
-    group: list[int] = []
-    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        too_many = lengths[i] * (len(group) + 1) > most
-        if group and (too_many or lengths[group[0]] < shortest * lengths[i]):
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
+        # Some optimisers write past the version counters; none leaves what learns of the head as it was.
+        learning = [p.detach().reshape(-1) for p in self.head.parameters() if p.requires_grad]
+        head = torch.cat([p[:: 1 + len(p) // _MOST_LOOKED_AT].float() for p in learning]).cpu()
+        changes = which = 0
+        modules: list[nn.Module] = [self]
+        # Ten times as fast as parameters() and buffers(), and asked at every call.
+        for module in modules:
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is not None:
+                    changes += tensor._version
+                    which ^= id(tensor)
+            modules.extend(child for child in module._modules.values() if child is not None)
+        first = next(self.backbone.parameters())
+        return changes, which, first.dtype, first.device, self.in_half, head.numpy().tobytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -21,9 +22,12 @@ def sample_trajectories(markers: Sequence[str]) -> tuple[Trajectory, ...]:
     return _walk(), _tools(), _hostile("".join(markers))
 
 
-def _trajectory(number: int, task: str, steps: Sequence[Step], last: Observation) -> Trajectory:
+_TOOLS = [{"type": "function", "function": {"name": "search", "description": "Çok.", "parameters": {"type": "object"}}}]
+
+
+def _trajectory(number: int, task: str, steps: Sequence[Step], last: Observation, **meta: Any) -> Trajectory:
     ending = Ending("terminated", terminated=True, outcome=1.0, ended_at=_THEN)
-    return Trajectory(UUID(int=number), Task(task), tuple(steps), last, ending, started_at=_THEN)
+    return Trajectory(UUID(int=number), Task(task), tuple(steps), last, ending, started_at=_THEN, meta=meta)
 
 
 def _walk() -> Trajectory:
@@ -47,7 +51,7 @@ def _tools() -> Trajectory:
         Step(Observation(), Action("", "", (ToolCall("wait", {"s": 1}, None, None, "pending"),))),
         Step(Observation(), Action("Farmers (7100 BC).")),
     )
-    return _trajectory(2, "Answer.\n", steps, Observation())
+    return _trajectory(2, "Answer.\n", steps, Observation(), system="Be brief.\n", tools=_TOOLS)
 
 
 def _hostile(spelled: str) -> Trajectory:
@@ -56,4 +60,4 @@ def _hostile(spelled: str) -> Trajectory:
         Step(Observation("\ud800 \0 \r\n"), Action("", "", (ToolCall(spelled, {spelled: spelled}, None, spelled),))),
         Step(Observation(f"</s><s>[INST]<|im_end|>{spelled}"), Action(" ")),
     )
-    return _trajectory(3, spelled, steps, Observation(spelled))
+    return _trajectory(3, spelled, steps, Observation(spelled), system=spelled)

@@ -8,20 +8,35 @@ known from the segments, never found again in the text, so nothing that a text s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, Protocol
 
 from agentprm.errors import InvalidSpec
 from agentprm.text._samples import sample_trajectories
 from agentprm.text.describe import action_text, describe, readable_text
-from agentprm.types import Step, ToolCall, Trajectory
+from agentprm.types import Action, Observation, Step, ToolCall, Trajectory
 from agentprm.values import clean_text
 
-__all__ = ["PLAIN", "LiveSight", "Role", "Segment", "Template", "obstacles", "render", "samples"]
+__all__ = [
+    "PLAIN",
+    "LiveSight",
+    "Role",
+    "Segment",
+    "Template",
+    "decided",
+    "obstacles",
+    "opening",
+    "output_text",
+    "render",
+    "samples",
+    "says_something",
+    "seen",
+]
 
-Role = Literal["task", "observation", "plan", "action", "result"]
+Role = Literal["system", "task", "observation", "plan", "action", "result"]
 LiveSight = Literal["action", "result"]
 
 
@@ -31,7 +46,7 @@ class Segment:
 
     role: Role
     step: int | None
-    """The turn it belongs to; None for the task."""
+    """The turn it belongs to; None for what stands before the first."""
     text: str
     """What it says, without any marker."""
     scored: bool = False
@@ -51,6 +66,7 @@ class Template:
     """
 
     name: str = "plain"
+    system: str = "<|system|>"
     task: str = "<|task|>"
     observation: str = "<|observation|>"
     plan: str = "<|plan|>"
@@ -68,7 +84,7 @@ class Template:
     @property
     def markers(self) -> tuple[str, ...]:
         """Every marker, in the order of the fields."""
-        return self.task, self.observation, self.plan, self.action, self.result, self.end, self.gap
+        return self.system, self.task, self.observation, self.plan, self.action, self.result, self.end, self.gap
 
     @property
     def digest(self) -> str:
@@ -84,6 +100,14 @@ class Template:
         return "".join(map(self.spell, segments))
 
 
+class Marked(Protocol):
+    """A template, as far as hostile texts are concerned."""
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """What a hostile text would spell."""
+
+
 PLAIN = Template()
 """The built-in form."""
 
@@ -91,10 +115,10 @@ PLAIN = Template()
 def render(trajectory: Trajectory, sees: LiveSight = "action") -> list[Segment]:
     """Return a trajectory as segments, up to what one who sees that far knows at its last step.
 
-    The task, then turn by turn: the observation, the plan if there is one, the action with its tool calls as
-    ``name({json})``, and what each call returned. For *action* a step ends with its action, for *result* with the
-    observation that follows. Lone surrogates and NUL become U+FFFD, as in the store. Raises MissingText for an
-    observation that is a large array without any words.
+    System prompt and tools where `meta` holds them, the task, then turn by turn: the observation, the plan if there is
+    one, the action with its tool calls as ``name({json})``, and what each call returned. For *action* a step ends with
+    its action, for *result* with the observation that follows. Lone surrogates and NUL become U+FFFD, as in the store.
+    Raises MissingText for an observation that is a large array without any words.
 
     >>> from agentprm.types import Action, Observation, Step, Task, new_id
     >>> step = Step(Observation("a door"), Action("open it", plan="try"))
@@ -104,25 +128,43 @@ def render(trajectory: Trajectory, sees: LiveSight = "action") -> list[Segment]:
     >>> [(s.role, s.text) for s in render(trajectory, "result") if s.scored]
     [('observation', 'a garden')]
     """
-    segments = [Segment("task", None, clean_text(trajectory.task.text))]
-    for t, observation in enumerate(trajectory.observations if sees == "result" else trajectory.observations[:-1]):
-        words = clean_text(readable_text(observation))
-        segments.append(Segment("observation", t, words, scored=sees == "result" and t > 0))
-        if t < len(trajectory):
-            segments += _decision(t, trajectory.steps[t], ends_step=sees == "action")
+    segments = list(opening(trajectory))
+    for t, step in enumerate(trajectory.steps):
+        segments.append(seen(t, step.observation, ends_step=sees == "result" and t > 0))
+        segments += decided(t, step, ends_step=sees == "action")
+    if sees == "result":
+        segments.append(seen(len(trajectory), trajectory.last, ends_step=len(trajectory) > 0))
     return segments
 
 
-def _decision(t: int, step: Step, *, ends_step: bool) -> Iterator[Segment]:
+def opening(trajectory: Trajectory) -> Iterator[Segment]:
+    """Yield what stands before the first turn: ``meta["system"]`` with ``meta["tools"]``, a line each, and the task."""
+    system, tools = trajectory.meta.get("system"), trajectory.meta.get("tools")
+    words = [describe(system)] if system else []
+    if isinstance(tools, Sequence) and not isinstance(tools, str):
+        words += [json.dumps(tool, ensure_ascii=False, default=str) for tool in tools]
+    if words:
+        yield Segment("system", None, clean_text("\n".join(words)))
+    yield Segment("task", None, clean_text(trajectory.task.text))
+
+
+def seen(t: int, observation: Observation, *, ends_step: bool) -> Segment:
+    """Return what the agent saw before its decision `t`; raises MissingText for a large array without words."""
+    return Segment("observation", t, clean_text(readable_text(observation)), scored=ends_step)
+
+
+def decided(t: int, step: Step, *, ends_step: bool) -> Iterator[Segment]:
+    """Yield what the agent planned and did, and what its calls returned."""
     if step.action.plan:
         yield Segment("plan", t, clean_text(step.action.plan))
     yield Segment("action", t, clean_text(action_text(step.action)), scored=ends_step)
     for call in step.action.tool_calls:
         if call.status != "pending":
-            yield Segment("result", t, clean_text(_output_text(call)))
+            yield Segment("result", t, clean_text(output_text(call)))
 
 
-def _output_text(call: ToolCall) -> str:
+def output_text(call: ToolCall) -> str:
+    """Return what a call returned, with its status before it where that is not ok."""
     text = "" if call.output is None else describe(call.output)
     return text if call.status == "ok" else f"{call.status}: {text}"
 
@@ -132,22 +174,24 @@ def obstacles(trajectory: Trajectory, sees: LiveSight = "action") -> list[str | 
 
     An action without any content, and everything after a picture: a model of text would judge what it has not seen.
     """
+    pictures = (i for i, observation in enumerate(trajectory.observations) if observation.images)
+    first = next(pictures, len(trajectory) + 1)
+    # The first picture is seen at the decision that follows it, or as the result of the one before.
+    blind = first - 1 if sees == "result" and first else first
+    picture = f"observation {first} holds a picture, and this model reads text only"
     found: list[str | None] = []
-    picture, observations = None, trajectory.observations
     for t, step in enumerate(trajectory.steps):
-        shown = (t, t + 1) if sees == "result" else (t,)
-        with_picture = (i for i in shown if observations[i].images)
-        if picture is None and (i := next(with_picture, None)) is not None:
-            picture = f"observation {i} holds a picture, and this model reads text only"
-        found.append(picture or (None if _says_something(step) else f"step {t} has an empty action"))
+        mute = None if says_something(step.action) else f"step {t} has an empty action"
+        found.append(picture if t >= blind else mute)
     return found
 
 
-def _says_something(step: Step) -> bool:
-    return bool(step.action.plan or action_text(step.action))
+def says_something(action: Action) -> bool:
+    """Return whether there is anything to judge in a decision."""
+    return bool(action.plan or action.tool_calls or action_text(action))
 
 
-def samples(template: Template) -> tuple[Trajectory, ...]:
+def samples(template: Marked) -> tuple[Trajectory, ...]:
     """Return small trajectories with all that is hard to word, among it texts that spell the template's markers."""
     return sample_trajectories(template.markers)
 

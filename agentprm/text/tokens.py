@@ -6,15 +6,15 @@ import hashlib
 import json
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentprm.errors import InvalidSpec, MissingExtra, TokenMismatch
-from agentprm.text.render import PLAIN, Segment, Template, render
-from agentprm.types import Trajectory
+from agentprm.text.render import PLAIN, LiveSight, Segment, Template, decided, opening, render, seen
+from agentprm.types import Step, Trajectory
 from agentprm.values import clean_text
 
 try:
@@ -23,22 +23,36 @@ try:
 except ImportError as error:
     raise MissingExtra("models", error.name or "transformers") from error
 
-__all__ = ["Encoded", "Encoder", "texts", "train_tokenizer"]
+__all__ = ["Encoded", "Encoder", "Turn", "backend_of", "texts", "train_tokenizer"]
 
 _MOST_TEXTS = 4096
+_MOST_TURNS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """A whole trajectory in token ids."""
 
-    ids: tuple[int, ...]
+    ids: array[int]
     ends: tuple[int, ...]
     """The position in `ids` at which the score of each step is read."""
     turns: tuple[int, ...]
     """The position at which each turn begins, with its observation; before the first stands the task."""
-    gap: int
-    """The id that stands for turns left out."""
+    gap: array[int]
+    """The ids that stand for turns left out."""
+    begins: tuple[int, ...] = ()
+    """The position at which the decision of each step begins, with the marker of its plan or action."""
+    first: int = 0
+    """The step that the first of `ends` belongs to."""
+
+
+class Turn(NamedTuple):
+    """Some segments in token ids; positions count from the first of them."""
+
+    ids: array[int]
+    ends: tuple[int, ...]
+    starts: tuple[int, ...]
+    begins: tuple[int, ...]
 
 
 class Encoder:
@@ -61,16 +75,14 @@ class Encoder:
 
     def __init__(self, json_text: str, template: Template, added: tuple[int, ...] = ()) -> None:
         self.json, self.template, self.added = json_text, template, added
-        try:
-            self._tokenizer = Tokenizer.from_str(json_text)
-        except Exception as error:
-            raise InvalidSpec(f"this is no tokenizer.json: {error}") from error
+        self._tokenizer = backend_of(json_text)
         # Text that spells a special token must not become one.
         self._tokenizer.encode_special_tokens = True
         self._marks = _ids(self._tokenizer, template)
         self._reserved = frozenset(self._marks.values())
         self._lead = self._leading_ids()
         self._ids_of = lru_cache(_MOST_TEXTS)(self._tokenise)
+        self._turns: dict[tuple[Any, ...], tuple[tuple[Any, ...], Turn]] = {}
 
     @classmethod
     def of(cls, tokenizer: Any, template: Template = PLAIN) -> Encoder:
@@ -98,16 +110,67 @@ class Encoder:
 
     def __call__(self, segments: Iterable[Segment]) -> Encoded:
         """Return the ids of segments, and where steps end; raises TokenMismatch if a text passes for a marker."""
-        ids, ends, turns = list(self._lead), list[int](), list[int]()
+        return self._joined([self.turn(segments)])
+
+    def readings(self, trajectory: Trajectory, sees: LiveSight) -> list[Encoded]:
+        """Return a trajectory in token ids, all steps in one piece."""
+        return [self.trajectory(trajectory, sees)]
+
+    def trajectory(self, trajectory: Trajectory, sees: LiveSight) -> Encoded:
+        """Return the same as for ``render(trajectory, sees)``; turns that were met before are not worded again."""
+        turns = [self._known((trajectory.task, trajectory.meta), (), lambda: opening(trajectory))]
+        for t, step in enumerate(trajectory.steps):
+            turns.append(self._step(step, scored=sees == "result" and t > 0, sees=sees))
+        if sees == "result":
+            turns.append(self.turn([seen(0, trajectory.last, ends_step=len(trajectory) > 0)]))
+        return self._joined(turns)
+
+    def _step(self, step: Step, *, scored: bool, sees: LiveSight) -> Turn:
+        def worded() -> Iterator[Segment]:
+            yield seen(0, step.observation, ends_step=scored)
+            yield from decided(0, step, ends_step=sees == "action")
+
+        return self._known((step,), (scored, sees), worded)
+
+    def _known(self, about: tuple[Any, ...], how: tuple[Any, ...], worded: Callable[[], Iterable[Segment]]) -> Turn:
+        key = (*map(id, about), *how)
+        _, turn = self._turns.get(key, ((), None))
+        if turn is None:
+            turn = self.turn(worded())
+            if len(self._turns) >= _MOST_TURNS:
+                self._turns.clear()
+            # An id is used again once its object is gone: the objects are kept beside their tokens.
+            self._turns[key] = about, turn
+        return turn
+
+    def turn(self, segments: Iterable[Segment]) -> Turn:
+        """Return the ids of segments that stand together, and where in them steps end, turns and decisions begin."""
+        ids = array("i")
+        ends, turns, begins = list[int](), list[int](), list[int]()
+        before = None
         for segment in segments:
-            if segment.step == len(turns):
+            if segment.role == "observation":
                 turns.append(len(ids))
+            elif segment.role == "plan" or (segment.role == "action" and before != "plan"):
+                begins.append(len(ids))
+            before = segment.role
             ids.append(self._marks[getattr(self.template, segment.role)])
             ids.extend(self._ids_of(segment.text))
             if segment.scored:
                 ends.append(len(ids))
                 ids.append(self._marks[self.template.end])
-        return Encoded(tuple(ids), tuple(ends), tuple(turns), self._marks[self.template.gap])
+        return Turn(ids, tuple(ends), tuple(turns), tuple(begins))
+
+    def _joined(self, turns: Iterable[Turn]) -> Encoded:
+        ids = array("i", self._lead)
+        ends, starts, begins = list[int](), list[int](), list[int]()
+        for turn in turns:
+            n = len(ids)
+            ends += [n + i for i in turn.ends]
+            starts += [n + i for i in turn.starts]
+            begins += [n + i for i in turn.begins]
+            ids += turn.ids
+        return Encoded(ids, tuple(ends), tuple(starts), array("i", [self._marks[self.template.gap]]), tuple(begins))
 
     def _tokenise(self, text: str) -> array[int]:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -122,6 +185,14 @@ class Encoder:
 
     def __reduce__(self) -> tuple[type[Encoder], tuple[str, Template, tuple[int, ...]]]:
         return type(self), (self.json, self.template, self.added)
+
+
+def backend_of(json_text: str) -> Tokenizer:
+    """Return the tokenizer that a tokenizer.json describes; raises InvalidSpec for anything else."""
+    try:
+        return Tokenizer.from_str(json_text)
+    except Exception as error:
+        raise InvalidSpec(f"this is no tokenizer.json: {error}") from error
 
 
 def _ids(tokenizer: Tokenizer, template: Template) -> dict[str, int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from agentprm.errors import InvalidSpec
-from agentprm.text.render import LiveSight, obstacles, render
+from agentprm.text.render import LiveSight, obstacles
 from agentprm.text.tokens import Encoded, Encoder
 from agentprm.types import Trajectory
 
@@ -22,13 +23,15 @@ Keep = Literal["left", "middle"]
 class Window:
     """Tokens that a model reads at once: all of a trajectory, or the task and some whole turns of it."""
 
-    ids: tuple[int, ...]
+    ids: array[int]
     ends: tuple[int, ...]
     """The position in `ids` at which the score of each step from `first` on is read."""
     first: int
     """The step that the first of `ends` belongs to."""
     dropped: int = 0
     """How many turns before the last ones were left out."""
+    begins: tuple[int, ...] = ()
+    """The position in `ids` at which the decision of each of `steps` begins; it ends with the step, or before."""
 
     @property
     def steps(self) -> range:
@@ -43,7 +46,7 @@ def read(
 
     The one way from a trajectory to tokens, in training as in serving.
     """
-    pieces = list(windows(encoder(render(trajectory, sees)), context, keep))
+    pieces = [window for one in encoder.readings(trajectory, sees) for window in windows(one, context, keep)]
     within = {t for window in pieces for t in window.steps}
     notes = obstacles(trajectory, sees)
     for t, note in enumerate(notes):
@@ -55,7 +58,7 @@ def read(
 def remarks(pieces: Sequence[Window], obstacles: Sequence[str | None]) -> tuple[str | None, ...]:
     """Return a note for each step that cannot be read, or only without some earlier turns; nothing if there is none.
 
-    >>> remarks([Window((1, 2, 3), (2,), first=1, dropped=1)], ["step 0 has an empty action", None])
+    >>> remarks([Window(array("i", [1, 2, 3]), (2,), first=1, dropped=1)], ["step 0 has an empty action", None])
     ('step 0 has an empty action', 'read without 1 of 1 earlier turns')
     """
     short = {t: f"read without {w.dropped} of {t} earlier turns" for w in pieces if w.dropped for t in w.steps}
@@ -71,13 +74,13 @@ def windows(encoded: Encoded, context: int, keep: Keep = "left") -> Iterator[Win
     in one piece only, and which tokens are read for it depends on nothing that comes after it: live and afterwards,
     they are the same. A turn too long to be read even alone stands in no piece.
 
-    >>> encoded = Encoded(tuple(range(10)), ends=(3, 6, 9), turns=(1, 4, 7), gap=99)
-    >>> [(w.ids, w.ends, w.first, w.dropped) for w in windows(encoded, context=8)]
-    [((0, 1, 2, 3, 4, 5, 6), (3, 6), 0, 0), ((0, 99, 7, 8, 9), (4,), 2, 2)]
+    >>> encoded = Encoded(array("i", range(10)), ends=(3, 6, 9), turns=(1, 4, 7), gap=array("i", [99]))
+    >>> [(w.ids.tolist(), w.ends, w.first, w.dropped) for w in windows(encoded, context=8)]
+    [([0, 1, 2, 3, 4, 5, 6], (3, 6), 0, 0), ([0, 99, 7, 8, 9], (4,), 2, 2)]
     """
     if keep not in get_args(Keep):
         raise InvalidSpec(f"keep is one of {get_args(Keep)}, not {keep!r}")
-    opening, start, kept = encoded.ids[: encoded.turns[0]] if encoded.turns else (), 0, 0
+    opening, start, kept = encoded.ids[: encoded.turns[0] if encoded.turns else 0], 0, 0
     steps: list[int] = []
     for t, end in enumerate(encoded.ends):
         if len(opening) + end + 1 - encoded.turns[start] > context:
@@ -89,20 +92,22 @@ def windows(encoded: Encoded, context: int, keep: Keep = "left") -> Iterator[Win
     yield from _window(encoded, opening, start, steps, start - kept)
 
 
-def _window(encoded: Encoded, opening: tuple[int, ...], start: int, steps: list[int], dropped: int) -> Iterator[Window]:
+def _window(encoded: Encoded, opening: array[int], start: int, steps: list[int], dropped: int) -> Iterator[Window]:
     if not steps:
         return
     begin, last = encoded.turns[start], encoded.ends[steps[-1]]
-    ends = tuple(len(opening) + encoded.ends[t] - begin for t in steps)
-    yield Window(opening + encoded.ids[begin : last + 1], ends, steps[0], dropped)
+    shift = len(opening) - begin
+    ends = tuple(shift + encoded.ends[t] for t in steps)
+    begins = tuple(shift + encoded.begins[t] for t in steps) if encoded.begins else ()
+    yield Window(opening + encoded.ids[begin : last + 1], ends, encoded.first + steps[0], dropped, begins)
 
 
-def _restart(encoded: Encoded, t: int, context: int, keep: Keep) -> tuple[tuple[int, ...], int, int]:
+def _restart(encoded: Encoded, t: int, context: int, keep: Keep) -> tuple[array[int], int, int]:
     """Return how a piece for step `t` opens, the turn it goes on with, and how many first turns it keeps."""
     turns, end = encoded.turns, encoded.ends[t]
     for share in (context // 4, 0) if keep == "middle" else (0,):
         kept = max(bisect_right(turns, share, hi=t + 1) - 1, 0)
-        opening = (*encoded.ids[: turns[kept]], encoded.gap)
+        opening = encoded.ids[: turns[kept]] + encoded.gap
         start = min(bisect_left(turns, len(opening) + end + 1 - context // 2), t)
         if len(opening) + end + 1 - turns[start] <= context:
             break

@@ -99,14 +99,28 @@ def split(trajectories: Sequence[Trajectory], share: float, seed: int) -> tuple[
 
 
 def batches(pairs: Sequence[Pair], n_steps: int, chance: np.random.Generator) -> Iterator[list[Pair]]:
-    """Yield the pairs once each, in random order, in batches of about `n_steps` labelled steps; whole trajectories."""
+    """Yield the pairs once each, in random order, in batches of about `n_steps` labelled steps; whole trajectories.
+
+    Forks of one trajectory, and those of one group, follow on one another: a model may read what they share once.
+    """
+    families: dict[object, list[Pair]] = {}
+    for pair in pairs:
+        families.setdefault(_family(pair[0]), []).append(pair)
+    kin = list(families.values())
     batch: list[Pair] = []
     size = 0
-    for i in chance.permutation(len(pairs)):
-        batch.append(pairs[i])
-        size += n_labels(pairs[i])
-        if size >= n_steps:
-            yield batch
-            batch, size = [], 0
+    for i in chance.permutation(len(kin)):
+        for pair in kin[i]:
+            batch.append(pair)
+            size += n_labels(pair)
+            if size >= n_steps:
+                yield batch
+                batch, size = [], 0
     if batch:
         yield batch
+
+
+def _family(trajectory: Trajectory) -> object:
+    if trajectory.parent is not None and trajectory.parent.call is None:
+        return trajectory.parent.trajectory_id
+    return trajectory.group or trajectory.id

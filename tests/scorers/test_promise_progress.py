@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 from agentprm import PRMRewardWrapper, Recipe, fit
 from agentprm.errors import InvalidScores, InvalidSpec, MissingText, SightError, TokenMismatch, TrainingError, UnitError
 from agentprm.labels.temporal import Temporal
-from agentprm.scorers._reader import buckets
+from agentprm.scorers._passes import buckets
 from agentprm.scorers.promise_progress import PromiseProgress, assert_train_serve_identity
 from agentprm.spec import load_scorer, make
 from agentprm.testing.corridor import Corridor
@@ -214,7 +214,7 @@ class Said:
     """Stands in for a reader: says given values."""
 
     def __init__(self, *values):
-        self.values = torch.tensor(values)
+        self.values = torch.tensor(values).logit()[:, None]
 
     def __call__(self, windows):
         assert sum(len(w.ends) for w in windows) == len(self.values)

@@ -8,6 +8,7 @@ from agentprm.errors import InvalidSpec, TokenMismatch
 from agentprm.testing.trajectories import corridors, episode, hostile
 from agentprm.text.render import PLAIN, Template, render, samples
 from agentprm.text.tokens import Encoder, texts, train_tokenizer
+from agentprm.types import Action, Observation, Step, Task, Trajectory, new_id
 
 PLAYED = corridors(8)
 TOKENIZER = train_tokenizer(texts(PLAYED), vocab_size=320)
@@ -90,7 +91,57 @@ def test_what_a_tokenizer_puts_before_a_text_stands_there_once():
     special = [("<s>", backend.token_to_id("<s>")), ("</s>", backend.token_to_id("</s>"))]
     backend.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=special)
     ids = Encoder.of(backend)(render(PLAYED[0])).ids
-    assert ids == (special[0][1], *ENCODER(render(PLAYED[0])).ids)
+    assert tuple(ids) == (special[0][1], *ENCODER(render(PLAYED[0])).ids)
+
+
+@pytest.mark.parametrize("sees", ["action", "result"])
+def test_a_trajectory_has_the_ids_of_its_segments_however_often_it_is_asked(sees):
+    encoder = Encoder.of(TOKENIZER)
+    for _ in range(2):
+        for trajectory in [*PLAYED, *hostile(), *samples(PLAIN)]:
+            expected = encoder(render(trajectory, sees))
+            for again in (trajectory, *(trajectory.seen(t, sees) for t in range(len(trajectory)))):
+                found = encoder.trajectory(again, sees)
+                assert found.ids == expected.ids[: len(found.ids)]
+            assert encoder.trajectory(trajectory, sees) == expected
+
+
+def test_a_turn_is_worded_once(monkeypatch):
+    encoder, worded = Encoder.of(TOKENIZER), []
+    monkeypatch.setattr("agentprm.text.tokens.decided", lambda t, step, **k: worded.append(step) or iter(()))
+    trajectory = episode(("a", "b"), ("c", "d"), ("e", "f"))
+    for _ in range(5):
+        encoder.trajectory(trajectory, "action")
+    assert len(worded) == 3
+
+
+def test_one_step_taken_twice_is_worded_by_where_it_stands():
+    step = Step(Observation("a"), Action("b"))
+    trajectory = Trajectory(new_id(), Task("t"), (step, step, step), Observation("c"))
+    assert ENCODER.trajectory(trajectory, "result") == ENCODER(render(trajectory, "result"))
+    assert ENCODER.trajectory(trajectory, "action") == ENCODER(render(trajectory, "action"))
+
+
+def test_a_step_at_the_address_of_another_is_worded_anew():
+    encoder = Encoder.of(TOKENIZER)
+    for n in range(200):
+        trajectory = episode((f"place {n}", f"go {n}"))
+        assert encoder.trajectory(trajectory, "action") == encoder(render(trajectory))
+
+
+def test_turns_that_are_known_are_few(monkeypatch):
+    monkeypatch.setattr("agentprm.text.tokens._MOST_TURNS", 5)
+    encoder = Encoder.of(TOKENIZER)
+    for trajectory in PLAYED:
+        assert encoder.trajectory(trajectory, "action") == encoder(render(trajectory))
+        assert len(encoder._turns) <= 5
+
+
+def test_where_decisions_begin_is_known():
+    steps = (Step(Observation("a"), Action("b", plan="p")), Step(Observation("c"), Action("d")))
+    trajectory = Trajectory(new_id(), Task("t"), steps, Observation())
+    encoded = ENCODER(render(trajectory))
+    assert [MARKERS[encoded.ids[i]] for i in encoded.begins] == [PLAIN.plan, PLAIN.action]
 
 
 def test_an_encoder_is_named_by_its_tokenizer_and_survives_pickling():

@@ -1,3 +1,5 @@
+from array import array
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ def encoded_of(lengths, sees="action", last=1):
         turns.append(n)
         n += last
         ends = [begin + seen - 1 for begin, seen in zip(turns[1:], [*following, last], strict=bool(lengths))]
-    return Encoded(tuple(range(n)), tuple(ends[: len(lengths)]), tuple(turns), gap=-1)
+    return Encoded(array("i", range(n)), tuple(ends[: len(lengths)]), tuple(turns), gap=array("i", [-1]))
 
 
 @given(turn_lengths, st.integers(4, 60), st.sampled_from(["left", "middle"]), st.sampled_from(["action", "result"]))
@@ -36,9 +38,10 @@ def test_windows_hold_the_task_and_whole_turns_and_each_step_once(lengths, conte
         assert (t in steps) == (alone <= context or end < context)
     for window in found:
         assert len(window.ids) <= context
-        assert window.ids[:3] == (0, 1, 2)
+        ids = tuple(window.ids)
+        assert ids[:3] == (0, 1, 2)
         assert [window.ids[i] for i in window.ends] == [encoded.ends[t] for t in window.steps]
-        kept = window.ids[window.ids.index(-1) + 1 :] if -1 in window.ids else window.ids[3:]
+        kept = ids[ids.index(-1) + 1 :] if -1 in ids else ids[3:]
         assert kept == tuple(range(kept[0], kept[-1] + 1))
         assert kept[0] in encoded.turns
         assert (-1 in window.ids) == (window.dropped > 0 or kept[0] != 3)
@@ -49,7 +52,7 @@ def test_windows_hold_the_task_and_whole_turns_and_each_step_once(lengths, conte
 def test_what_is_read_for_a_step_depends_on_nothing_after_it(lengths, context, keep, sees):
     def upto_each_step(encoded):
         return {
-            t: window.ids[: end + 1]
+            t: tuple(window.ids[: end + 1])
             for window in windows(encoded, context, keep)
             for t, end in zip(window.steps, window.ends, strict=True)
         }
@@ -71,8 +74,8 @@ def test_what_fits_is_read_at_once():
 def test_the_latest_turns_are_kept_and_in_the_middle_form_the_first_too():
     encoded = encoded_of([(2, 2, 0)] * 20)
     left, middle = (list(windows(encoded, context=40, keep=keep))[1] for keep in ("left", "middle"))
-    assert (left.first, left.dropped, left.ids[:5]) == (9, 6, (0, 1, 2, -1, encoded.turns[6]))
-    assert (middle.first, middle.dropped, middle.ids[:9]) == (9, 6, (*range(7), -1, encoded.turns[7]))
+    assert (left.first, left.dropped, tuple(left.ids[:5])) == (9, 6, (0, 1, 2, -1, encoded.turns[6]))
+    assert (middle.first, middle.dropped, tuple(middle.ids[:9])) == (9, 6, (*range(7), -1, encoded.turns[7]))
 
 
 def test_an_unknown_way_of_keeping_is_refused():

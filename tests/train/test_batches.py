@@ -1,3 +1,6 @@
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -5,6 +8,7 @@ from agentprm.errors import InvalidScores, TrainingError
 from agentprm.labels.outcome import Outcome
 from agentprm.testing.trajectories import corridors, episode
 from agentprm.train.batches import Labelled, batches, split, taken
+from agentprm.types import Fork, Scores, Spec, new_id
 
 
 def tasks(*names):
@@ -71,6 +75,22 @@ def test_batches_hold_whole_trajectories_each_once():
     made = list(batches(items, 6, np.random.default_rng(0)))
     assert sorted(len(t) for batch in made for t, _ in batch) == [1, 2, 3, 4, 5, 7]
     assert all(sum(len(t) for t, _ in batch) >= 6 for batch in made[:-1])
+
+
+def test_forks_of_one_trajectory_and_those_of_one_group_follow_on_one_another():
+    parents = [new_id() for _ in range(5)]
+    forks = [replace(t, parent=Fork(parents[i % 5], 0)) for i, (t, _) in enumerate(pairs(*[1] * 20))]
+    grouped = [replace(t, group="abc"[i % 3]) for i, (t, _) in enumerate(pairs(*[1] * 9))]
+    called = [replace(t, parent=Fork(parents[0], 0, call="1")) for t, _ in pairs(*[1] * 3)]
+    given = [(t, Scores(t.id, Spec("given"), "value", (1.0,))) for t in (*forks, *grouped, *called)]
+    orders = []
+    for seed in range(5):
+        made = [t for batch in batches(given, 4, np.random.default_rng(seed)) for t, _ in batch]
+        families = [(t.parent and t.parent.call is None and t.parent.trajectory_id) or t.group or t.id for t in made]
+        assert len([1 for a, b in pairwise(families) if a != b]) == len(set(families)) - 1 == 10
+        orders.append([t.id for t in made])
+        assert len(made) == len({t.id for t in made}) == 32
+    assert len(set(map(tuple, orders))) == 5
 
 
 def test_what_is_left_over_is_a_batch_too():

@@ -1,0 +1,58 @@
+"""Windows that are alternatives of one another: one past, and what may follow on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentprm.text.attention import Row
+from agentprm.text.lines import Line
+from agentprm.text.tree import Ids, in_order
+from agentprm.text.windows import Window
+
+__all__ = ["Group", "grouped", "past"]
+
+_LEAST_SHARED = 16
+"""Tokens."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Windows that differ only in what follows on one and the same past: one episode, and what may come next in it."""
+
+    members: list[int]
+    shared: list[int]
+    """How many tokens each has in common with the one before; 0 for the first."""
+    trunk: Ids
+    """What all of them begin with."""
+    line: Line | None = None
+    known: int = 0
+    """How many tokens of the trunk need not be read again."""
+    row: Row | None = None
+
+
+def past(window: Window) -> int:
+    """Return how many tokens stand before the latest step: up to the end of the one before it."""
+    return window.ends[-2] + 1 if len(window.ends) > 1 else 0
+
+
+def grouped(windows: Sequence[Window], lines: Sequence[Ids]) -> list[Group]:
+    """Return the windows in groups that share one past, and at least half of their text."""
+    order, shared = in_order(lines)
+    groups: list[Group] = []
+    for i, alike in zip(order, shared, strict=True):
+        if groups and _are_alternatives(windows[groups[-1].members[-1]], windows[i], alike):
+            group = groups[-1]
+            group.members.append(i)
+            group.shared.append(alike)
+            group.trunk = group.trunk[: min(len(group.trunk), alike)]
+        else:
+            groups.append(Group([i], [0], lines[i]))
+    return groups
+
+
+def _are_alternatives(one: Window, other: Window, alike: int) -> bool:
+    """Return whether two windows differ in no more than their latest step, and share half of their text."""
+    enough = max(past(one), past(other), min(len(one.ids), len(other.ids)) // 2, _LEAST_SHARED)
+    latest = one.ends[-1] == other.ends[-1] or max(one.ends[-1], other.ends[-1]) >= alike
+    return alike >= enough and one.ends[:-1] == other.ends[:-1] and latest
