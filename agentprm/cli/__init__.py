@@ -8,7 +8,7 @@ import click
 
 __all__ = ["main"]
 
-_VERBS = ("demo", "record", "import", "label", "train", "score", "credit", "export", "merge", "db")
+_VERBS = ("demo", "record", "import", "label", "train", "score", "credit", "report", "view", "export", "merge", "db")
 
 
 class _River(click.Group):

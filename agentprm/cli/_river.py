@@ -240,6 +240,6 @@ def comparison(results: Sequence[Result], candidates: int) -> Table:
     rows = [
         (r.method, r.success, *r.interval, r.n, r.env_steps, " ".join(f"{s:.2f}" for s in r.per_seed)) for r in results
     ]
-    columns = ("chosen by", "success", "low", "high", "episodes", "label steps", "per label seed")
+    columns = ("chosen by", "success", "low", "high", "n", "label steps", "seeds")
     title = f"UnlockPickup, unseen episodes: the best of {candidates} candidate actions at every turn"
     return Table(title, columns, tuple(rows), "", "95 % intervals (Wilson); label steps are environment steps")

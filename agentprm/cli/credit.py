@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentprm.cli.output import as_json
+from agentprm.cli.output import as_json, print_table
 from agentprm.credit.questions import OVERVIEW, QUESTIONS, Question, find
 from agentprm.errors import AgentPRMError, UnknownName
 
@@ -211,5 +210,7 @@ def _print(
             "\n\n".join(f"**{table.title}**\n\n{table.to_markdown()}\n\n{table.remarks}".strip() for table in tables)
         )
     else:
-        width = shutil.get_terminal_size((80, 24)).columns
-        click.echo("\n\n".join(table.to_text(width) for table in tables))
+        for i, table in enumerate(tables):
+            if i:
+                click.echo()
+            print_table(table)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -64,23 +65,5 @@ def say(result: dict[str, Any], as_json: bool, *lines: str) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal allows."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    from agentprm.credit.table import shown
-
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    grid = Grid(title=table.title, title_justify="left", caption=table.note or None, caption_justify="left")
-    for column, is_number in zip(table.columns, _numeric(table.rows, len(table.columns)), strict=True):
-        side: Any = "right" if is_number else "left"
-        grid.add_column(column, justify=side, overflow="fold", no_wrap=is_number)
-    for row in table.rows:
-        grid.add_row(*(Text(shown(cell)[:200]) for cell in row))
-    console.print(grid if table.rows else f"{table.title}: nothing to show", highlight=False)
-
-
-def _numeric(rows: Iterable[tuple[Any, ...]], n: int) -> list[bool]:
-    rows = list(rows)
-    return [bool(rows) and all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(n)]
+    """Print a table as wide as the terminal, or 80 columns."""
+    click.echo(table.to_text(shutil.get_terminal_size((80, 24)).columns))
