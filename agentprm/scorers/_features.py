@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentprm.text.describe import action_text, readable_text
+from agentprm.text.render import output_text
 from agentprm.types import Action, Observation, Step, Trajectory
 
 __all__ = ["Context", "Hashes", "History", "contexts", "extract"]
@@ -53,10 +54,10 @@ class Context(NamedTuple):
 class History:
     """What was done so far, as far as features remember it."""
 
-    __slots__ = ("_counts", "_done", "_index", "_seen_before", "_task")
+    __slots__ = ("_counts", "_done", "_index", "_returned", "_seen_before", "_task")
 
     def __init__(self, task: str) -> None:
-        self._task, self._seen_before, self._index = task, "", 0
+        self._task, self._seen_before, self._index, self._returned = task, "", 0, ""
         self._done: tuple[str, ...] = ()
         self._counts: dict[object, int] = {}
 
@@ -70,7 +71,8 @@ class History:
 
     def look(self, observation: Observation, action: Action) -> Context:
         """Return the context of an action that is not taken yet."""
-        seen, done = readable_text(observation), action_text(action)
+        seen = "\n".join(filter(None, (self._returned, readable_text(observation))))
+        done = action_text(action)
         repeats, used = self._counts.get((seen, done), 0), self._counts.get(done, 0)
         return Context(self._task, seen, done, action.plan, self._seen_before, self._done, self._index, repeats, used)
 
@@ -81,6 +83,8 @@ class History:
         self._counts[seen, action] = context.repeats + 1
         self._counts[action] = context.used + 1
         self._seen_before, self._index = seen, self._index + 1
+        ended = [call for call in step.action.tool_calls if call.status != "pending"]
+        self._returned = "\n".join(filter(None, map(output_text, ended)))
         self._done = (action, *(a for a in self._done if a != action))[:_MOST_DONE]
         return context
 

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from agentprm.scorers.hashed import Hashed
 from agentprm.spec import load_scorer, make
 from agentprm.testing.scorer import StepRewardModelContract
 from agentprm.testing.trajectories import corridors, episode
-from agentprm.types import Action, Observation, Scores, Spec, Step
+from agentprm.types import Action, Observation, Scores, Spec, Step, Task, ToolCall, Trajectory, new_id
 
 SMALL = {"buckets": 512, "crosses": 1024, "dim": 8, "hidden": 8}
 
@@ -219,3 +220,21 @@ def test_a_step_with_another_plan_may_have_another_score():
     (step,) = trajectory.steps
     planned = replace(trajectory, steps=(replace(step, action=replace(step.action, plan="think hard")),))
     assert Hashed()([planned])[0].values != Hashed()([trajectory])[0].values
+
+
+def test_it_reads_what_the_tools_of_the_turn_before_gave_back():
+    def with_output(output):
+        asked = ToolCall("price", {"of": "tea"}, output=output)
+        steps = (Step(Observation("what is tea?"), Action(tool_calls=(asked,))), Step(Observation(), Action("buy it")))
+        return Trajectory(new_id(), Task("buy tea"), steps, Observation())
+
+    cheap, dear = (next(islice(contexts(with_output(price)), 1, None)) for price in ("2 cents", "90 euros"))
+    assert (cheap.seen, dear.seen) == ("2 cents", "90 euros")
+    assert not np.array_equal(np.sort(extract(cheap)[0]), np.sort(extract(dear)[0]))
+
+
+def test_a_tool_that_failed_says_so_to_the_next_turn():
+    asked = ToolCall("price", {}, output="no such thing", status="error")
+    steps = (Step(Observation("a"), Action(tool_calls=(asked,))), Step(Observation("b"), Action("stop")))
+    trajectory = Trajectory(new_id(), Task("buy tea"), steps, Observation())
+    assert [context.seen for context in contexts(trajectory)] == ["a", "error: no such thing\nb"]
