@@ -2,222 +2,193 @@
 
 A weak policy (cloned from 20 lucky random episodes, made erratic by temperature) is recorded for a budget of
 environment steps; Monte-Carlo labels pay for their rollouts from the same budget. Each method trains the same scorer
-by the same recipe. Measured against rollouts of the weak policy (ground truth):
+by the same recipe, with the same least number of optimiser steps. Measured against the weak policy's rollouts:
 
     auc      a step after which success is likelier than in the median scores higher
     pair     order of two actions in the same state whose true values differ by more than 0.25
     best-N   success on unseen seeds when the best-scored of N proposals is executed at every step
 
     python benchmarks/labels.py --quick
+    python benchmarks/labels.py --rows rows.jsonl --resume     # all of it; go on where it was interrupted
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations, count
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
+from labels_world import TEMPERATURES, World
 
-from agentprm.labels.monte_carlo import MonteCarlo
 from agentprm.labels.outcome import Outcome
 from agentprm.labels.temporal import Temporal
-from agentprm.ops.agree import auc
-from agentprm.record.policies import RandomPolicy
-from agentprm.record.replay import Replay
-from agentprm.record.rollout import play, rollout
-from agentprm.rl.clone import ClonedPolicy, clone
 from agentprm.scorers.hashed import Hashed
-from agentprm.search.best_of_n import Reranked
-from agentprm.train.batches import Labelled, Pair
+from agentprm.train.batches import Labelled
 from agentprm.train.fit import Fit, Recipe, fit
-from agentprm.types import Action, Observation, Step, Trajectory
+from agentprm.types import Scorer
 
-FIRST_SUCCESSES, RECORDING, TRUTH, EVALUATION = 1_000_000, 2_000_000, 5_000_000, 7_000_000
 METHODS = ("TD λ=.95", "TD λ=.8", "outcome (λ=1)", "MC K=8", "MC K=2", "ORM (last step)")
-
-
-@dataclass
-class Setting:
-    """How much is played."""
-
-    env_id: str
-    budgets: Sequence[int]
-    label_seeds: int
-    episodes: int
-    ns: Sequence[int]
-    states: int
-    rollouts: int
-    temperature: float
+BUDGETS = (10_000, 20_000, 40_000, 80_000)
+NS = (1, 2, 4, 8, 16, 32)
+DECISIVE = 8
+"""The number of candidates that claims are made about: evaluated on more episodes than the others."""
+LIBRARIES = ("agentprm", "gymnasium", "minigrid", "numpy", "torch")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A step of the ground truth: where it was taken, and the share of rollouts that succeeded after it."""
+class Cell:
+    """What one row is about; the same for the same seeds and sizes, whatever else is measured."""
 
-    state: int
-    trajectory: Trajectory
-    value: float
+    world: World
+    budget: int
+    seed: int
+    method: str
+    ns: tuple[int, ...]
+    episodes: int
+    """For N = 8; a third of them for any other N."""
 
-
-def weak_policy(setting: Setting) -> ClonedPolicy:
-    env, wanderer, won = gym.make(setting.env_id), RandomPolicy(0), list[Trajectory]()
-    for seed in count(FIRST_SUCCESSES):
-        trajectory = play(wanderer, env, seed)
-        won += [trajectory] if trajectory.outcome == 1.0 else []
-        if len(won) == 20:
-            return clone(won, seed=0).at(setting.temperature)
-    raise AssertionError
+    def plain(self) -> dict[str, Any]:
+        """Return what tells this cell from all others."""
+        return {**asdict(self.world), **asdict(self), "world": None, "ns": list(self.ns)}
 
 
-def ground_truth(setting: Setting, policy: ClonedPolicy) -> list[Judged]:
-    """Return up to four actions at each of some states that the policy visits, with their values by rollout."""
-    chance, env, judged = np.random.default_rng(0), gym.make(setting.env_id), list[Judged]()
-    for state in range(setting.states):
-        visited = play(policy.seeded(state), gym.make(setting.env_id), TRUTH + state)
-        t = int(chance.integers(len(visited)))
-        listed = (visited.meta["info"] if t == 0 else visited.steps[t - 1].info)["actions"]
-        for native in chance.permutation(listed)[:4]:
-            trajectory, value = value_of(env, policy, visited, t, str(native), setting.rollouts)
-            judged.append(Judged(state, trajectory, value))
-    return judged
+def train(cell: Cell) -> tuple[Hashed, Fit]:
+    model, world, recipe = Hashed(seed=cell.seed), cell.world, Recipe(seed=cell.seed)
+    if cell.method.startswith("MC"):
+        k = int(cell.method.partition("=")[2])
+        return model, fit(model, world.rolled(cell.seed, k, cell.budget), recipe)
+    played = world.recorded(cell.seed, cell.budget)
+    if cell.method.startswith("TD"):
+        return model, fit(model, Labelled(played, Temporal(model, float(cell.method.partition("=")[2]))), recipe)
+    label = Outcome(last_only=cell.method.startswith("ORM"))
+    return model, fit(model, list(Labelled(played, label)), recipe)
 
 
-def value_of(
-    env: gym.Env[Any, Any], policy: ClonedPolicy, visited: Trajectory, t: int, native: str, n: int
-) -> tuple[Trajectory, float]:
-    _, info = env.reset(seed=visited.seed)
-    for step in visited.steps[:t]:
-        env.step(step.action.native)
-    before = visited.seen(t, "action")
-    seen, reward, terminated, truncated, info = env.step(native)
-    step = Step(visited.steps[t].observation, Action(native, native=native), float(reward), info)
-    taken = before._with(steps=(*visited.steps[:t], step), last=Observation(seen, seen))
-    if terminated or truncated:
-        return taken, float(info["success"])
-    world: Any = env.unwrapped
-    snapshot, wins = world.snapshot(), 0.0
-    for _ in range(n):
-        world.restore(snapshot)
-        wins += play_on(world, policy, taken, info)
-    return taken, wins / n
+def measured(cell: Cell) -> dict[str, Any]:
+    model, report = train(cell)
+    success = {f"best-{n}": success_of(cell, model, n) for n in cell.ns}
+    fitted = {"labels": report.n_labels, "steps": report.steps, "train_s": round(report.seconds, 1)}
+    return {**cell.plain(), **fitted, **cell.world.agreement(model), **success}
 
 
-def play_on(world: Any, policy: ClonedPolicy, trajectory: Trajectory, info: Any) -> float:
-    over = False
-    while not over:
-        native = policy(trajectory, info)
-        seen, reward, terminated, truncated, info = world.step(native)
-        step = Step(trajectory.last, Action(native, native=native), float(reward), info)
-        trajectory, over = trajectory.append(step, Observation(seen, seen)), terminated or truncated
-    return float(info["success"])
+def success_of(cell: Cell, model: Scorer, n: int) -> float:
+    return cell.world.success(model, n, cell.episodes if n == DECISIVE else cell.episodes // 3, cell.seed)
 
 
-def monte_carlo(setting: Setting, policy: ClonedPolicy, k: int, budget: int, seed: int) -> list[Pair]:
-    """Record and label until the budget is spent, by episodes and by rollouts together."""
-    env, replay = gym.make(setting.env_id), Replay(gym.make(setting.env_id), policy.seeded(seed + 50))
-    label, player, pairs, spent = MonteCarlo(replay, rollouts=k, seed=seed), policy.seeded(seed), list[Pair](), 0
-    for episode in count(RECORDING + 100_000 * seed):
-        trajectory = play(player, env, episode)
-        pairs += zip([trajectory], label([trajectory]), strict=True)
-        spent += len(trajectory)
-        if spent + replay.env_steps >= budget:
-            return pairs
-    raise AssertionError
+def cells(asked: argparse.Namespace) -> Iterator[Cell]:
+    for level in asked.levels:
+        world = World(level, asked.draw, max(asked.budgets), asked.states, asked.rollouts)
+        for seed, budget, method in product(range(asked.seeds), asked.budgets, asked.methods):
+            yield Cell(world, budget, seed, method, tuple(asked.ns), asked.episodes)
 
 
-def train(
-    method: str, setting: Setting, policy: ClonedPolicy, played: Sequence[Trajectory], budget: int, seed: int
-) -> tuple[Hashed, Fit]:
-    model, recipe = Hashed(seed=seed), Recipe(seed=seed)
-    pairs: Any
-    if method.startswith("TD"):
-        pairs = Labelled(played, Temporal(model, float(method.partition("=")[2])))
-    elif method.startswith("MC"):
-        pairs = monte_carlo(setting, policy, int(method.partition("=")[2]), budget, seed)
-    else:
-        pairs = list(Labelled(played, Outcome(last_only=method.startswith("ORM"))))
-    return model, fit(model, pairs, recipe)
+def rows(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield a row per cell; append each to the file as soon as it is measured, and skip those that stand in it."""
+    path = Path(asked.rows) if asked.rows else None
+    found = list(kept(path)) if path and asked.resume else []
+    if path and not asked.resume:
+        path.write_text("", encoding="utf-8")
+    for cell in cells(asked):
+        plain = cell.plain()
+        row = next((row for row in found if {**row, **plain} == row), None)
+        if row is None:
+            row = measured(cell)
+            if path:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        yield row
 
 
-def agreement(model: Hashed, judged: Sequence[Judged]) -> dict[str, float | None]:
-    scores = [scored.values[-1] or 0.0 for scored in model([j.trajectory for j in judged])]
-    median = float(np.median([j.value for j in judged]))
-    right = [
-        (scores[i] - scores[j]) * (judged[i].value - judged[j].value) > 0
-        for i, j in combinations(range(len(judged)), 2)
-        if judged[i].state == judged[j].state and abs(judged[i].value - judged[j].value) > 0.25
-    ]
-    return {
-        "auc": auc(scores, [j.value > median for j in judged]),
-        "pair": sum(right) / len(right) if right else None,
-        "pairs": len(right),
-    }
+def kept(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an earlier run; a last line that was cut off is measured anew."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="utf-8")
+    yield from map(json.loads, whole.splitlines())
 
 
-def reranked(setting: Setting, policy: ClonedPolicy, model: Hashed, n: int, seed: int) -> float:
-    chooser = Reranked(policy.seeded(1000 + seed), model, n)
-    first = EVALUATION + 10_000 * seed
-    played = rollout(chooser, gym.make(setting.env_id), episodes=setting.episodes, seeds=first, progress=False)
-    return sum(t.outcome or 0.0 for t in played) / len(played)
+def summary(found: Sequence[dict[str, Any]], ns: Sequence[int]) -> list[dict[str, Any]]:
+    """Return, for each level, budget and method, the mean over label seeds and the standard error of that mean."""
+    columns, summed = ["labels", "auc", "pair", *(f"best-{n}" for n in ns)], list[dict[str, Any]]()
+    for key in dict.fromkeys((row["level"], row["budget"], row["method"]) for row in found):
+        group = [row for row in found if (row["level"], row["budget"], row["method"]) == key]
+        values = {c: np.array([row[c] for row in group if row[c] is not None], float) for c in columns}
+        numbers = {c: {"mean": v.mean(), "se": standard_error(v)} for c, v in values.items() if len(v)}
+        summed.append({"level": key[0], "budget": key[1], "method": key[2], "seeds": len(group), **numbers})
+    return summed
 
 
-def rows(setting: Setting) -> Iterator[dict[str, Any]]:
-    policy = weak_policy(setting)
-    judged = ground_truth(setting, policy)
-    for budget in setting.budgets:
-        for seed in range(setting.label_seeds):
-            first = RECORDING + 100_000 * seed
-            played = rollout(policy.seeded(seed), gym.make(setting.env_id), steps=budget, seeds=first, progress=False)
-            weak = sum(t.outcome or 0.0 for t in played) / len(played)
-            for method in METHODS:
-                model, report = train(method, setting, policy, played, budget, seed)
-                success = {f"best-{n}": reranked(setting, policy, model, n, seed) for n in setting.ns}
-                fitted = {"labels": report.n_labels, "steps": report.steps, "train_s": round(report.seconds, 1)}
-                start = {"method": method, "budget": budget, "seed": seed, "weak": weak}
-                yield {**start, **fitted, **agreement(model, judged), **success}
+def standard_error(values: Any) -> float | None:
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
 
 
-def table(found: Sequence[dict[str, Any]], ns: Sequence[int]) -> str:
-    columns = ["labels", "train_s", "auc", "pair", *(f"best-{n}" for n in ns)]
-    lines = ["".join(f"{name:>9}" for name in ["budget", *columns]) + "  method (mean over label seeds)"]
-    for budget, method in dict.fromkeys((row["budget"], row["method"]) for row in found):
-        group = [row for row in found if (row["budget"], row["method"]) == (budget, method)]
-        means = [np.mean([row[c] for row in group if row[c] is not None]) for c in columns]
-        shown = [f"{m:>9.0f}" if c == "labels" else f"{m:>9.3f}" for c, m in zip(columns, means, strict=True)]
-        lines.append(f"{budget:>9}" + "".join(shown) + f"  {method}")
-    return "\n".join(lines)
+def table(summed: Sequence[dict[str, Any]], ns: Sequence[int]) -> str:
+    columns = ["auc", "pair", *(f"best-{n}" for n in ns)]
+    lines = [f"{'level':>12}{'budget':>8}{'labels':>8}" + "".join(f"{name:>11}" for name in columns) + "  method"]
+    for row in summed:
+        cells = "".join(f"{shown(row.get(column)):>11}" for column in columns)
+        lines.append(f"{row['level']:>12}{row['budget']:>8}{row['labels']['mean']:>8.0f}{cells}  {row['method']}")
+    return "\n".join([*lines, "Mean over label seeds ± its standard error, in thousandths."])
+
+
+def shown(number: dict[str, float | None] | None) -> str:
+    if number is None:
+        return "-"
+    return f"{number['mean']:.3f}" + (f"±{1000 * number['se']:.0f}" if number["se"] is not None else "")
+
+
+def machine() -> dict[str, Any]:
+    versions = {name: version(name) for name in LIBRARIES}
+    return {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": 1, **versions}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one level, budget and label seed: within 2 minutes")
+    parser.add_argument("--levels", nargs="+", default=list(TEMPERATURES), choices=list(TEMPERATURES))
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="such as 'TD λ=.5' or 'MC K=4'")
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="environment steps")
+    parser.add_argument("--ns", type=int, nargs="+", default=NS, help="candidates to choose among")
+    parser.add_argument("--seeds", type=int, default=3, help="label seeds")
+    parser.add_argument("--episodes", type=int, default=300, help=f"per seed at N = {DECISIVE}; a third elsewhere")
+    parser.add_argument("--states", type=int, default=320, help="of the ground truth")
+    parser.add_argument("--rollouts", type=int, default=16, help="per action of the ground truth")
+    parser.add_argument("--draw", type=int, default=0, help="which draw of all seeds; choose settings on another")
+    parser.add_argument("--rows", help="append each row to this file of JSON lines as soon as it is measured")
+    parser.add_argument("--resume", action="store_true", help="do not measure again what stands in that file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+    asked = parser.parse_args()
+    if asked.quick:
+        asked.levels, asked.budgets, asked.ns = ["UnlockPickup"], (5_000,), (1, 8)
+        asked.seeds, asked.episodes, asked.states, asked.rollouts = 1, 90, 60, 8
+    return asked
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one label seed, few states and episodes: 1 to 2 minutes")
-    parser.add_argument("--level", default="UnlockPickup")
-    parser.add_argument("--temperature", type=float, default=4.0)
-    parser.add_argument("--budgets", type=int, nargs="+", default=[10_000])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--json", help="also write every row there")
-    asked = parser.parse_args()
+    asked, started, found = arguments(), time.perf_counter(), list[dict[str, Any]]()
+    columns = ["auc", "pair", *(f"best-{n}" for n in asked.ns)]
     torch.set_num_threads(1)
-    env_id = f"agentprm_envs:BabyAIText/{asked.level}-v0"
-    setting = Setting(env_id, asked.budgets, asked.seeds, 150, (1, 2, 4, 8, 16, 32), 160, 16, asked.temperature)
-    if asked.quick:
-        setting = Setting(env_id, (3_000,), 1, 50, (1, 8), 30, 8, asked.temperature)
-    started, found = time.perf_counter(), list[dict[str, Any]]()
-    for row in rows(setting):
+    for row in rows(asked):
         found.append(row)
-        print(json.dumps(row), flush=True)
-    print(table(found, setting.ns))
-    print(f"{time.perf_counter() - started:.0f} s; weak policy alone {np.mean([row['weak'] for row in found]):.2f}")
+        measures = {c: round(row[c], 3) for c in columns if row[c] is not None}
+        print(row["level"], row["budget"], row["seed"], row["method"], measures, flush=True)
+    summed, seconds = summary(found, asked.ns), round(time.perf_counter() - started, 1)
+    print(table(summed, asked.ns))
+    print(f"{seconds} s")
     if asked.json:
-        with open(asked.json, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=1)
+        result = {"machine": machine(), "seconds": seconds, "summary": summed, "rows": found}
+        print(json.dumps(result, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 
 from agentprm.errors import InvalidSpec
+from agentprm.labels._rollouts import estimate, named, required
 from agentprm.spec import register
 from agentprm.types import Continue, Scores, Spec, Trajectory
 
@@ -17,7 +18,7 @@ __all__ = ["MonteCarlo"]
 Mode = Literal["soft", "hard"]
 
 
-class _Estimate(NamedTuple):
+class _Label(NamedTuple):
     value: float | None
     rollouts: float | None = None
     env_steps: float | None = None
@@ -56,21 +57,17 @@ class MonteCarlo:
     unit: ClassVar[Literal["value"]] = "value"
 
     def __post_init__(self) -> None:
-        if not callable(self.continue_):
-            raise InvalidSpec(f"continue_ plays an episode on: it is a function, not {self.continue_!r}; give it anew")
+        required(self.continue_, self.rollouts)
         if self.mode not in get_args(Mode):
             raise InvalidSpec(f"a mode is one of {get_args(Mode)}, not {self.mode!r}")
-        if self.rollouts < 1 or (self.steps is not None and self.steps < 1):
-            raise InvalidSpec(f"rollouts={self.rollouts}, steps={self.steps}: both are 1 or more")
+        if self.steps is not None and self.steps < 1:
+            raise InvalidSpec(f"steps={self.steps}: label one step of each episode or more, or None for all")
 
     @property
     def spec(self) -> Spec:
         """The recipe; remaking it needs `continue_` anew, unless that has a spec of its own."""
-        given = getattr(self.continue_, "spec", None)
-        name = getattr(self.continue_, "__qualname__", type(self.continue_).__qualname__)
-        continue_ = given if isinstance(given, Spec) else {"live": name}
         params = {"rollouts": self.rollouts, "mode": self.mode, "steps": self.steps, "seed": self.seed}
-        return Spec("monte_carlo", {"continue_": continue_, **params})
+        return Spec("monte_carlo", {"continue_": named(self.continue_), **params})
 
     def __call__(self, trajectories: Sequence[Trajectory], /) -> list[Scores]:
         """Return the labels of each trajectory."""
@@ -78,7 +75,7 @@ class MonteCarlo:
 
     def _label(self, trajectory: Trajectory) -> Scores:
         chosen = self._chosen(trajectory)
-        estimates = [self._estimate(trajectory, t) if t in chosen else _Estimate(None) for t in range(len(trajectory))]
+        estimates = [self._estimate(trajectory, t) if t in chosen else _Label(None) for t in range(len(trajectory))]
         values, rollouts, env_steps = zip(*estimates, strict=True) if estimates else ((), (), ())
         parts = {"rollouts": rollouts, "env_steps": env_steps}
         return Scores(trajectory.id, self.spec, self.unit, values, parts=parts, sees=self.sees)
@@ -90,16 +87,12 @@ class MonteCarlo:
         chance = np.random.default_rng([self.seed, trajectory.id.int])
         return frozenset(chance.choice(n, self.steps, replace=False).tolist())
 
-    def _estimate(self, trajectory: Trajectory, t: int) -> _Estimate:
+    def _estimate(self, trajectory: Trajectory, t: int) -> _Label:
         if t + 1 == len(trajectory) and _is_over(trajectory):
-            return _Estimate(trajectory.outcome, 0, 0)
-        completions = self.continue_(trajectory, t, self.rollouts)
-        env_steps = sum(len(completion) - t - 1 for completion in completions)
-        outcomes = [completion.outcome for completion in completions if completion.outcome is not None]
-        if not outcomes:
-            return _Estimate(None, 0, env_steps)
-        value = max(outcomes) if self.mode == "hard" else sum(outcomes) / len(outcomes)
-        return _Estimate(value, len(outcomes), env_steps)
+            return _Label(trajectory.outcome, 0, 0)
+        found = estimate(self.continue_, trajectory, t, self.rollouts)
+        value = max(found.outcomes, default=None) if self.mode == "hard" else found.mean
+        return _Label(value, len(found.outcomes), found.env_steps)
 
 
 def _is_over(trajectory: Trajectory) -> bool:
