@@ -11,6 +11,7 @@ from agentprm.cli.output import as_json, say
 
 __all__ = ["label"]
 
+_PLAYING_ON = ("monte_carlo", "omega")
 _BATCH = 16
 
 
@@ -18,8 +19,8 @@ _BATCH = 16
 @click.argument("url")
 @click.argument("method")
 @click.option("--critic", help="For temporal: the critic, a model's folder or name:key=value.")
-@click.option("--env", "env_id", help="For monte_carlo: the Gymnasium id of the environment to play on in.")
-@click.option("--policy", default="random", show_default=True, help="For monte_carlo: who plays on (module:function).")
+@click.option("--env", "env_id", help="For monte_carlo and omega: the Gymnasium id of the environment to play on in.")
+@click.option("--policy", default="random", show_default=True, help="Who plays on there (module:function).")
 @click.option("--limit", type=click.IntRange(1), help="At most so many episodes.")
 @as_json
 def label(
@@ -27,7 +28,8 @@ def label(
 ) -> None:
     """Label every ended trajectory of the store at URL that METHOD (name:key=value) has not labelled yet.
 
-    outcome; outcome:last_only=true; temporal:lambda_=0.95 with --critic; monte_carlo:rollouts=8 with --env.
+    outcome; outcome:last_only=true; temporal:lambda_=0.95 with --critic; monte_carlo:rollouts=8 or
+    omega with --env; pooled:episodes=runs.db.
     """
     from agentprm.progress import progress_bar
     from agentprm.store.store import Store
@@ -49,7 +51,7 @@ def label(
 
 
 def _method(text: str, critic: str | None, env_id: str | None, policy: str) -> Any:
-    from agentprm.spec import make, parse
+    from agentprm.spec import find, make, parse
 
     spec = parse(text)
     if spec.name == "temporal":
@@ -58,15 +60,14 @@ def _method(text: str, critic: str | None, env_id: str | None, policy: str) -> A
         if critic is None:
             raise click.UsageError("temporal needs a critic: give --critic, a model's folder or constant:value=0.5")
         return Temporal(make(critic), **spec.params)
-    if spec.name == "monte_carlo":
+    if spec.name in _PLAYING_ON:
         from agentprm.cli._policy import made, named_policy
-        from agentprm.labels.monte_carlo import MonteCarlo
         from agentprm.record.replay import Replay
 
         if env_id is None:
-            raise click.UsageError("monte_carlo plays on from every step: give --env, a Gymnasium id")
+            raise click.UsageError(f"{spec.name} plays on from the middle of episodes: give --env, a Gymnasium id")
         env = made(env_id)
-        return MonteCarlo(Replay(env, named_policy(policy, env)), **spec.params)
+        return find(spec.name)(Replay(env, named_policy(policy, env)), **spec.params)
     scorer = make(spec)
     if scorer.sees != "episode":
         raise click.UsageError(f"{spec.name} is no label method but a scorer: use `agentprm score`")

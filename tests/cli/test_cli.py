@@ -86,9 +86,11 @@ def test_the_whole_river(agentprm, copy, tmp_path):
     assert agentprm("db", "check", copy)[0] == 0
 
 
-def test_monte_carlo_plays_on_in_the_environment(agentprm, copy):
-    words = ("label", copy, "monte_carlo:rollouts=2,steps=1", "--env", ENV, "--limit", "5", "--json")
-    code, out, err = agentprm(*words)
+@pytest.mark.parametrize("method", ["monte_carlo:rollouts=2,steps=1", "omega:rollouts=2"])
+def test_labels_by_playing_on_need_the_environment(agentprm, copy, method):
+    code, _, err = agentprm("label", copy, method)
+    assert (code, "give --env" in err) == (2, True)
+    code, out, err = agentprm("label", copy, method, "--env", ENV, "--limit", "5", "--json")
     assert code == 0, err
     assert json.loads(out)["env_steps"] > 5
 
