@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,16 +21,18 @@ def run(*words, cwd):
 
 def test_the_stages_of_the_river_follow_one_another(tmp_path):
     said = {}
-    for stage in ("01_record", "03_label", "04_train", "05_score_and_credit", "06_reward"):
+    for stage in ("01_record", "03_label", "04_train", "05_score_and_credit", "06_reward", "11_report"):
         said[stage] = run(EXAMPLES / f"{stage}.py", cwd=tmp_path)
     assert "200 episodes" in said["01_record"]
     assert "environment steps for" in said["03_label"]
     assert (tmp_path / "model" / "scorer.json").is_file()
     assert "200 trajectories scored" in said["05_score_and_credit"]
     assert "paid in all" in said["06_reward"]
+    assert "episodes, 0 left out" in said["11_report"]
+    assert (tmp_path / "report.html").is_file()
 
 
-@pytest.mark.parametrize("name", ["02_langchain", "08_middleware", "09_import_export", "sb3_ppo"])
+@pytest.mark.parametrize("name", ["02_langchain", "08_middleware", "09_import_export", "12_judge", "sb3_ppo"])
 def test_standing_alone(tmp_path, name):
     assert run(EXAMPLES / f"{name}.py", *(["1000"] if name == "sb3_ppo" else []), cwd=tmp_path)
 
@@ -42,9 +45,16 @@ def test_an_agent_gets_better_by_its_own_record(tmp_path):
     assert shares[0] < shares[1], "the scorer chose worse than nobody"
 
 
+def test_a_published_model_finds_the_wrong_step_and_the_better_solution(tmp_path):
+    said = run(EXAMPLES / "13_math_steps.py", cwd=tmp_path)
+    first, best = map(int, re.search(r"error: (\d+) of 50 .*: (\d+)", said).groups())
+    assert first < best, "it chose worse than nobody"
+    assert "the worst is step 1, After 7 comes 9." in said
+
+
 def test_every_example_is_run_here():
     stages = {"01_record", "02_langchain", "03_label", "04_train", "05_score_and_credit", "06_reward", "10_agent_lift"}
-    run_here = stages | {"08_middleware", "09_import_export", "sb3_ppo"}
+    run_here = stages | {"08_middleware", "09_import_export", "11_report", "12_judge", "13_math_steps", "sb3_ppo"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} - {"07_language_model"} == run_here
 
 

@@ -28,7 +28,7 @@ def episodes(command: F) -> F:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The page; default report.html.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Also plots, as PNG and SVG, in here.")
 @click.option("--scorer", help="Whose scores: name or name@version; by default the newest live one, else labels.")
-@click.option("--limit", default=1_000, show_default=True, type=click.IntRange(0), help="Episodes in the page.")
+@click.option("--limit", default=1_000, show_default=True, type=click.IntRange(1), help="Episodes in the page.")
 @click.option("--longest", default=20_000, show_default=True, type=click.IntRange(1), help="Characters of one text.")
 @click.option("--pictures", default=32, show_default=True, type=click.IntRange(0), help="Megabytes of pictures.")
 @episodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import webbrowser
 from typing import Any
 
@@ -22,7 +23,7 @@ __all__ = ["view"]
 @click.option("--allow-host", "names", multiple=True, help="A name this is reached by, as through a proxy.")
 @click.option("--no-browser", is_flag=True, help="Open no browser.")
 @click.option("--scorer", help="Whose scores: name or name@version; by default the newest live one, else labels.")
-@click.option("--limit", default=1_000, show_default=True, type=click.IntRange(0), help="Episodes in the list.")
+@click.option("--limit", default=1_000, show_default=True, type=click.IntRange(1), help="Episodes in the list.")
 @episodes
 @as_json
 def view(
@@ -43,7 +44,7 @@ def view(
         view_of = resolve("agentprm.serve.view:View")
         with view_of(store, host, port, scorer=scorer, limit=limit, names=names, **where) as served:
             say({"url": served.url, "store": url}, as_json, f"{url} → {served.url} (Ctrl-C ends)")
-            click.get_text_stream("stdout").flush()
+            sys.stdout.flush()
             if not no_browser:
                 webbrowser.open(served.url)
             try:
