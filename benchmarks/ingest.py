@@ -29,7 +29,7 @@ import numpy as np
 from recording import machine
 
 from agentprm import Action, Ending, Observation, Step, Store, Task, Trajectory
-from agentprm.store import database, writer
+from agentprm.store import database, inserter
 from agentprm.types import Began, Ended, Stepped, new_id
 
 KILLED = """
@@ -81,11 +81,11 @@ def write(url, made):
 
 def insert(url, made):
     """What `add` takes where every row is inserted and none copied."""
-    many, writer._MANY = writer._MANY, 10**9
+    many, inserter._MANY = inserter._MANY, 10**9
     try:
         return add(url, made)
     finally:
-        writer._MANY = many
+        inserter._MANY = many
 
 
 def spool(url, made):

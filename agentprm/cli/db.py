@@ -67,7 +67,7 @@ def drain(url: str, as_json: bool) -> None:
     from agentprm.store.url import read_url
 
     before = Spool(read_url(url)).n_steps()
-    with Store(url, create=False) as store:
+    with Store(url, create=before > 0) as store:  # a file that was deleted is made anew for what waits
         store.flush()
         after, dropped = store.spooled, store.dropped
     counts = {"drained": before - after - dropped, "dropped": dropped, "left": after}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ def _reading(connection: sa.Connection, timeout_s: float | None) -> Iterator[Non
         return
     timer = threading.Timer(timeout_s, driver.interrupt) if timeout_s is not None else None
     connection.exec_driver_sql("PRAGMA query_only = ON")
+    # ATTACH would make a file before anything is written to it.
+    most = driver.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     try:
         if timer:
             timer.start()
@@ -64,6 +67,7 @@ def _reading(connection: sa.Connection, timeout_s: float | None) -> Iterator[Non
     finally:
         if timer:
             timer.cancel()
+        driver.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, most)
         driver.execute("PRAGMA query_only = OFF")
 
 

@@ -85,14 +85,15 @@ def _anchor_row(row: Any) -> tuple[Any, ...]:
 def loops(store: Store, **where: Unpack[Where]) -> Table:
     """Return, per policy, how many episodes came back to a state they had been in, and what that went with.
 
-    `wasted` is the share of steps that led to a state seen before in the episode; `looping` the share of the `n`
+    A state is what was seen, what tools gave back included; a turn that nothing is seen after counts as none. `wasted`
+    is the share of steps that led to a state seen before in the episode; `looping` the share of the `n`
     episodes with such a step (Wilson). `success` is that of looping episodes, `success_others` that of the others; both
     of those whose outcome is known.
     """
     e = parts.episodes(where, "policy")
     seen = (
         (sa.func.count() - 1).label("steps"),
-        (sa.func.count() - sa.func.count(sa.distinct(t.content.c.state_hash))).label("again"),
+        (sa.func.count(t.content.c.state_hash) - sa.func.count(sa.distinct(t.content.c.state_hash))).label("again"),
     )
     counts = sa.select(t.content.c.trajectory_id, *seen).group_by(t.content.c.trajectory_id).cte("counts")
     each = sa.select(e.c.policy, e.c.outcome, counts.c.steps, counts.c.again).join_from(

@@ -11,6 +11,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from agentprm.errors import InvalidScores
 from agentprm.feedback._middleware_calls import Response
 from agentprm.feedback._middleware_turn import Candidate
+from agentprm.feedback.judge import require_in_range
 from agentprm.record._langchain_failures import Failures
 from agentprm.record._langchain_history import action_of, history
 from agentprm.record._langchain_messages import said
@@ -53,8 +54,10 @@ class Rating:
 def _at(scores: Scores, index: int) -> tuple[float | None, Spec]:
     if not scores.start <= index < scores.start + len(scores):
         raise InvalidScores(f"{scores.source.name} gave no score for step {index}: every step needs one, or None")
+    value = scores.values[index - scores.start]
+    require_in_range(value, scores, index)
     scores.source.to_json()  # it goes into the agent's state: refuse here what no checkpointer could keep
-    return scores.values[index - scores.start], scores.source
+    return value, scores.source
 
 
 def _so_far(request: ModelRequest[Any]) -> Trajectory:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from agentprm.errors import InvalidSpec
 from agentprm.feedback.judge import Judge, stepped
 from agentprm.ops.shape import Shaping, default_shape, require_fit, terms
 from agentprm.record.outcome import OutcomeRule
@@ -140,8 +141,10 @@ class PRMRewardWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruc
 def shaping_spec(shape: str | Shape | None, terms: Mapping[str, float], scorer: LiveScorer) -> Spec:
     """Return the recipe that turns this scorer's scores into payments, as every paid step names it.
 
-    Raises InvalidSpec when it is not JSON: better here than at every step.
+    Raises InvalidSpec when it is not JSON, better here than at every step, or for a `start` that no value can have.
     """
+    if scorer.unit != "reward" and not 0.0 <= terms["start"] <= 1.0:
+        raise InvalidSpec(f"start={terms['start']} is what a {scorer.unit} says before the first step: in [0, 1]")
     name = plain(shape) if shape is not None else default_shape(scorer.unit)
     recipe = Spec("shaping", {"shape": name, **terms, "scorer": scorer.spec})
     recipe.to_json()

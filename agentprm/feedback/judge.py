@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from agentprm.errors import InvalidScores, MissingText
 from agentprm.types import Ending, LiveScorer, Observation, Scores, Step, Trajectory
 
-__all__ = ["Judge", "last_score", "stepped"]
+__all__ = ["Judge", "last_score", "require_in_range", "stepped"]
 
 _log = logging.getLogger("agentprm.feedback")
 
@@ -78,11 +78,16 @@ def last_score(scores: Scores, trajectory: Trajectory) -> Scores:
         )
     i = index - scores.start
     value = scores.values[i]
+    require_in_range(value, scores, index)
+    parts = {name: (series[i],) for name, series in scores.parts.items()}
+    notes = scores.notes[i : i + 1]
+    return Scores(trajectory.id, scores.source, scores.unit, (value,), index, parts, notes, scores.sees)
+
+
+def require_in_range(value: float | None, scores: Scores, index: int) -> None:
+    """Return if a score is one that its unit allows; raises InvalidScores for a value or a chance outside [0, 1]."""
     if value is not None and scores.unit != "reward" and not 0.0 <= value <= 1.0:
         raise InvalidScores(
             f"a {scores.unit} lies in [0, 1], and {scores.source.name} said {value} of step {index}: scale it, or say "
             "that its unit is reward"
         )
-    parts = {name: (series[i],) for name, series in scores.parts.items()}
-    notes = scores.notes[i : i + 1]
-    return Scores(trajectory.id, scores.source, scores.unit, (value,), index, parts, notes, scores.sees)

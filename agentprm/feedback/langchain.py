@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from agentprm.errors import InvalidScores, StoreError
+from agentprm.feedback.judge import require_in_range
 from agentprm.record.langchain import LangChainRecorder
 from agentprm.spec import as_live_scorer
 from agentprm.store.store import Store
@@ -113,7 +114,9 @@ class _Judge:
         (scores,) = self._scorer([trajectory])
         if len(scores) != len(trajectory):
             raise InvalidScores(f"{self._scorer.spec.name} gave {len(scores)} scores for {len(trajectory)} steps")
-        return _last(scores, self.sees)
+        latest = _last(scores, self.sees)
+        require_in_range(latest.values[0], latest, latest.start)
+        return latest
 
 
 def _last(scores: Scores, sees: Literal["action", "result"]) -> Scores:

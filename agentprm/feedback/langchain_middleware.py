@@ -34,7 +34,7 @@ from agentprm.record._langchain_choice import Choice, choices_of
 from agentprm.record._langchain_failures import Failures
 from agentprm.spec import as_action_scorer
 from agentprm.store.store import Store
-from agentprm.types import Scorer, Spec
+from agentprm.types import ActionScorer, Scorer, Spec
 
 __all__ = ["PRMMiddleware"]
 
@@ -86,9 +86,13 @@ class PRMMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> None:
         super().__init__()
         _require(n, threshold, on_low, retries, stronger, budget)
+        if not (isinstance(name, str) and name):
+            raise InvalidSpec(f"a middleware's name is a text that tells it from others, not {name!r}")
         model = init_chat_model(stronger) if isinstance(stronger, str) else stronger
         self._failures, self._name = Failures(), name
-        self._rating = Rating(as_action_scorer(scorer), self._failures)
+        judge = as_action_scorer(scorer)
+        _require_reachable(threshold, judge)
+        self._rating = Rating(judge, self._failures)
         self._rules = Rules(n, threshold, on_low, retries, model)
         self._store = Store(store) if isinstance(store, (str, Path)) else store
         if store is not None:
@@ -199,16 +203,27 @@ class _Asking(PRMMiddleware):
 
 def _require(n: int, threshold: float | None, on_low: str, retries: int, stronger: Any, budget: int | None) -> None:
     """Return if the arguments fit each other; raises InvalidSpec."""
-    if n < 1:
-        raise InvalidSpec(f"the best of {n} candidates: n must be at least 1")
-    if threshold is not None and not math.isfinite(threshold):
+    for what, number, least in (("n", n, 1), ("retries", retries, 0), ("budget", 0 if budget is None else budget, 0)):
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise InvalidSpec(f"{what} is a whole number from {least} up, not {number!r}")
+    if threshold is not None and not _is_finite(threshold):
         raise InvalidSpec(f"a threshold is a finite number or None, not {threshold!r}")
     if on_low not in get_args(OnLow):
         raise InvalidSpec(f"on_low is one of {', '.join(get_args(OnLow))}, not {on_low!r}")
     if (on_low == "escalate") != (stronger is not None):
         raise InvalidSpec("on_low='escalate' and stronger= go together: give both, or neither")
-    if retries < 0 or (budget is not None and budget < 0):
-        raise InvalidSpec(f"retries={retries} and budget={budget} cannot be negative")
+
+
+def _require_reachable(threshold: float | None, scorer: ActionScorer) -> None:
+    """Return if a score can lie on either side of the threshold; raises InvalidSpec."""
+    if threshold is not None and scorer.unit != "reward" and not 0 <= threshold <= 1:
+        raise InvalidSpec(
+            f"{scorer.spec.name} gives a {scorer.unit} in [0, 1], which a threshold of {threshold} never divides"
+        )
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
 
 
 def _state(spent: str) -> Any:

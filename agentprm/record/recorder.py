@@ -54,7 +54,7 @@ class Recorder:
         policy: str | None = None,
         durability: str | None = None,
     ) -> None:
-        self._form, self._durability, self._policy = store, durability, policy
+        self._form, self._durability, self._policy = store, durability, _named("policy", policy)
         self._task: TaskForm = resolve(task) if isinstance(task, str) and _REFERENCE.fullmatch(task) else task
         self._render: Callable[[Value], str] | None = resolve(render) if isinstance(render, str) else render
         self._outcome = outcome_rule(outcome)
@@ -218,6 +218,13 @@ class Recorder:
         if message not in self._logged:
             self._logged.add(message)
             _log.warning(message, error)
+
+
+def _named(what: str, name: str | None) -> str | None:
+    """Return a name; raises InvalidSpec for what is none."""
+    if name is None or isinstance(name, str):
+        return name
+    raise InvalidSpec(f"{what} is a text, such as 'ppo@12000', not {name!r}: say {what}={str(name)!r}")
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from agentprm import values
-from agentprm.types import Began, Ended, Event, Image, Observation, Scores, Spec, Stepped, ToolCall, Trajectory
+from agentprm.types import Began, Ended, Event, Image, Observation, Scores, Spec, Step, Stepped, ToolCall, Trajectory
 
 __all__ = ["Encoder", "Noun", "Rows", "microseconds"]
 
@@ -107,8 +107,9 @@ class Encoder:
         """Add the rows of a whole episode."""
         first, *results = t.observations
         self._began(t, first, rows)
+        key = self._key(t.id)
         for index, (step, result) in enumerate(zip(t.steps, results, strict=True)):
-            self._stepped(Stepped(t.id, index, step, result), rows)
+            self._step(key, index, step, result, rows)
         if t.ending is not None:
             self._ended(Ended(t.id, t.ending), rows)
 
@@ -153,23 +154,36 @@ class Encoder:
         rows.tables["content"].append((key, -1, None, None, None, None, *result, self._odd(odd)))
 
     def _stepped(self, event: Stepped, rows: Rows) -> None:
-        step, action, key, index = event.step, event.step.action, self._key(event.trajectory_id), event.index
+        shaping = event.shaping and self._shaping(event.shaping, rows)
+        key = self._key(event.trajectory_id)
+        self._step(key, event.index, event.step, event.result, rows, event.given_reward, shaping)
+        for scores in event.scores:
+            self.scores(scores, rows)
+
+    def _step(
+        self,
+        key: Any,
+        index: int,
+        step: Step,
+        seen: Observation,
+        rows: Rows,
+        given: float | None = None,
+        shaping: Noun | None = None,
+    ) -> None:
+        action = step.action
         odd: dict[str, Any] = {}
         text = _clean("action", action.text, odd) if action.text else None
         plan = _clean("plan", action.plan, odd) if action.plan else None
         native = None if action.native is None else self._native(action.native, text)
         info = self._value(step.info if type(step.info) is dict else dict(step.info)) if step.info else None
-        result = self._observation(event.result, odd, rows)
-        reward, given = _real("reward", step.reward, odd), event.given_reward
+        result = self._observation(seen, odd, rows, action.tool_calls)
+        reward = _real("reward", step.reward, odd)
         if given is not None:
             given = _real("given", given, odd)
         for position, call in enumerate(action.tool_calls):
             self._tool_call(key, index, position, call, odd, rows)
         rows.tables["content"].append((key, index, text, plan, native, info, *result, self._odd(odd)))
-        shaping = event.shaping and self._shaping(event.shaping, rows)
         rows.tables["step"].append((key, index, action.kind, reward, given, shaping))
-        for scores in event.scores:
-            self.scores(scores, rows)
         rows.n_steps += 1
 
     def _ended(self, event: Ended, rows: Rows) -> None:
@@ -194,13 +208,14 @@ class Encoder:
             int(call.attempts),
         ))  # fmt: skip
 
-    def _observation(self, observation: Observation, odd: dict[str, Any], rows: Rows) -> tuple[Any, ...]:
+    def _observation(
+        self, observation: Observation, odd: dict[str, Any], rows: Rows, calls: tuple[ToolCall, ...] = ()
+    ) -> tuple[Any, ...]:
         text = _clean("result", observation.text, odd) if observation.text else None
         native = None if observation.native is None else self._native(observation.native, text)
         images = ",".join([self._image(image, rows) for image in observation.images]) if observation.images else None
         content = text if native is None or native == SAME_AS_TEXT else native
-        name = f"{content}{images or ''}".encode()
-        return text, native, images, int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
+        return text, native, images, _state_hash(content, images, calls)
 
     def _image(self, image: Image, rows: Rows) -> str:
         media_type = values.clean_text(image.media_type)
@@ -249,6 +264,17 @@ class Encoder:
             digest = self._digest(scorer) if isinstance(scorer, Spec) else None
             rows.nouns[noun] = (*noun.key, _recipe(spec), digest)
         return noun
+
+
+def _state_hash(content: str | None, images: str | None, calls: tuple[ToolCall, ...]) -> int | None:
+    """Return 64 bits that name what is seen, what tools gave back included; None where nothing is."""
+    name = "" if content is None and (calls or images) else f"{content}"
+    if calls:  # what they gave back is the next observation, and stands with the calls
+        name += "".join(f"\x1f{call.name}\x1f{values.encode(call.output)[0]}" for call in calls)
+    elif content is None and images is None:
+        return None
+    digest = hashlib.blake2b(f"{name}{images or ''}".encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -53,7 +53,8 @@ def merge(sources: Iterable[Store | str | Path], target: Store | str | Path, *, 
     (3, 0)
     """
     with ExitStack() as stack:
-        into, *opened = (_opened(stack, form, create=form is target) for form in [target, *sources])
+        opened = [_opened(stack, form, create=False) for form in sources]
+        into = _opened(stack, target, create=True)  # last: a source that is not there leaves no empty target behind
         if any(source._database is into._database for source in opened):
             raise StoreError(f"{into.url} cannot be merged into itself: name another target")
         ids = [(source, _ids(source)) for source in opened]

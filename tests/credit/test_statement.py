@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentprm import Store
 from agentprm.credit import sql
 from agentprm.errors import StoreError
 
@@ -56,3 +57,9 @@ def test_the_store_can_still_write_afterwards(store):
     from credit_world import episode, fill
 
     assert fill(store, episode(["x"], [0.5], 1.0))
+
+
+def test_attaching_makes_no_file(tmp_path):
+    with Store(tmp_path / "runs.db") as store, pytest.raises(StoreError, match="too many attached databases"):
+        sql(store, f"ATTACH '{tmp_path / 'other.db'}' AS other")
+    assert not (tmp_path / "other.db").exists()

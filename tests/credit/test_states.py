@@ -40,3 +40,19 @@ def test_loops_are_steps_that_lead_back(store):
     (row,) = loops(store)
     assert (row["n"], row["looping"], row["wasted"]) == (3, pytest.approx(2 / 3), 3 / 8)
     assert (row["success"], row["success_others"]) == (1.0, 0.0)
+
+
+def asked(output):
+    return Action(tool_calls=(ToolCall("search", {"query": "x"}, output=output),))
+
+
+def test_what_tools_gave_back_is_the_state_and_nothing_is_no_state(store):
+    # Turns of a chat: nothing is seen but what the tools gave back; the last word leads nowhere.
+    fill(
+        store,
+        episode([asked("a"), asked("b"), "done"], outcome=1.0, seen=["question", "", "", ""]),
+        episode([asked("a"), asked("a"), "done"], outcome=0.0, seen=["question", "", "", ""]),
+    )
+    (row,) = loops(store)
+    assert (row["n"], row["looping"], row["wasted"]) == (2, 0.5, pytest.approx(1 / 6))
+    assert (row["success"], row["success_others"]) == (0.0, 1.0)

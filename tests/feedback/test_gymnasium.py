@@ -551,3 +551,9 @@ def test_a_copy_carries_no_open_episode_and_both_go_on(store, duplicate):
     a, b = store.trajectories()
     assert [(len(t), t.seed) for t in (a, b)] == [(2, 1), (2, 2)]
     assert store.rewards(a.id).given == store.rewards(b.id).given == (1.5, 1.0)
+
+
+def test_a_start_that_no_value_can_have_is_refused():
+    with pytest.raises(InvalidSpec, match=r"start=7.0 is what a value says before the first step: in \[0, 1\]"):
+        PRMRewardWrapper(gym.make("CartPole-v1"), "constant:value=0.5", start=7)
+    PRMRewardWrapper(gym.make("CartPole-v1"), "constant:value=5,unit=reward", shape="add", start=7)

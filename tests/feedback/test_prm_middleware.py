@@ -244,13 +244,13 @@ def test_a_scorer_that_must_see_the_result_is_refused_by_name():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n": 0}, "best of 0"),
+        ({"n": 0}, "from 1 up, not 0"),
         ({"threshold": float("nan")}, "finite"),
         ({"on_low": "panic"}, "retry, veto, stop, interrupt, escalate"),
         ({"on_low": "escalate"}, "stronger="),
         ({"stronger": Sampler(offer=offers(1))}, "stronger="),
-        ({"budget": -1}, "negative"),
-        ({"retries": -1}, "negative"),
+        ({"budget": -1}, "from 0 up, not -1"),
+        ({"retries": -1}, "from 0 up, not -1"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -475,3 +475,24 @@ def test_the_scorer_of_an_agent_inside_a_tool_sees_that_agent():
 
     create_agent(Sampler(offer=offer), [delegate]).invoke(ASK)
     assert [shown[0].task.text for shown in scorer.shown] == ["double 5", "double 5"]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"n": 1.5}, "n is a whole number from 1 up, not 1.5"),
+        ({"n": "2"}, "n is a whole number from 1 up, not '2'"),
+        ({"n": True}, "n is a whole number from 1 up, not True"),
+        ({"n": 2, "budget": 1.5}, "budget is a whole number from 0 up, not 1.5"),
+        ({"retries": None}, "retries is a whole number from 0 up, not None"),
+        ({"threshold": "0.3"}, "a threshold is a finite number or None, not '0.3'"),
+        ({"threshold": True}, "a threshold is a finite number or None, not True"),
+        ({"threshold": 5}, r"constant gives a value in \[0, 1\], which a threshold of 5 never divides"),
+        ({"name": ""}, "a middleware's name is a text"),
+        ({"name": None}, "a middleware's name is a text"),
+    ],
+    ids=range(10),
+)
+def test_nonsense_is_refused_before_any_agent_runs(options, match):
+    with pytest.raises(InvalidSpec, match=match):
+        PRMMiddleware("constant:value=0.5", **options)

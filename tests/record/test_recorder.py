@@ -684,3 +684,8 @@ def test_what_holds_itself_or_is_nested_thousands_deep_never_reaches_the_agent(s
     assert len(one(store)) == 1
     assert store.degraded > 0
     assert store.dropped == 0
+
+
+def test_a_policy_that_is_no_text_is_refused_when_the_recorder_is_made(store):
+    with pytest.raises(InvalidSpec, match="policy is a text, such as 'ppo@12000', not 3: say policy='3'"):
+        TrajectoryRecorder(Puppet(), store, policy=3)

@@ -162,3 +162,9 @@ def test_the_verb_says_what_was_new(laptop, url, tmp_path):
     assert (said["trajectories"], said["steps"], said["labels"]) == (3, 8, 1)
     again = CliRunner().invoke(command, [str(tmp_path / "laptop.db"), str(tmp_path / "laptop.db"), url])
     assert "0 trajectories, 0 steps" in again.output
+
+
+def test_a_source_that_is_not_there_leaves_no_target_behind(tmp_path):
+    with pytest.raises(StoreError, match=r"there is no database at .*nope\.db"):
+        merge([tmp_path / "nope.db"], tmp_path / "target.db")
+    assert not (tmp_path / "target.db").exists()
