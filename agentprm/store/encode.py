@@ -154,7 +154,7 @@ class Encoder:
         rows.tables["content"].append((key, -1, None, None, None, None, *result, self._odd(odd)))
 
     def _stepped(self, event: Stepped, rows: Rows) -> None:
-        shaping = event.shaping and self._shaping(event.shaping, rows)
+        shaping = None if event.shaping is None else self._shaping(event.shaping, rows)
         key = self._key(event.trajectory_id)
         self._step(key, event.index, event.step, event.result, rows, event.given_reward, shaping)
         for scores in event.scores:
