@@ -57,6 +57,11 @@ class VectorRecorder:
         new.__dict__ = {**self.__getstate__(), "_env": copy.deepcopy(self._env, memo)}
         return new
 
+    @property
+    def store(self) -> StoreForm:
+        """Where it records, as it was given: an open store, a URL, or None."""
+        return self._form
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the connection and the open episodes behind."""
         return {**self.__dict__, "_store": None, "_one": None, "_over": np.zeros_like(self._over), "recorders": []}
