@@ -21,23 +21,30 @@ both sides (what was given, what was expected) and the way out::
     ├── NoSuchTrajectory  (LookupError)     an id that the store does not hold
     ├── TrainingError     (ValueError)      data that nothing can be learned from
     ├── TokenMismatch     (ValueError)      a model about to read other tokens than those it was trained on
+    ├── RemoteError       (RuntimeError)    a server that was asked for scores, and gave none
+    │   ├── Unreachable   (ConnectionError) it was away, too busy or too slow, at every try
+    │   ├── BadAnswer     (ValueError)      it answered with something that is no scores
+    │   └── ModelChanged  (RuntimeError)    it serves another model than the one that was recorded
     ├── InvalidFormat     (ValueError)      a file that is not what it is read as; names file, line and field
     └── OneWayFormat      (TypeError)       a format that is only read, or only written
 """
 
 __all__ = [
     "AgentPRMError",
+    "BadAnswer",
     "InvalidFormat",
     "InvalidScores",
     "InvalidSpec",
     "InvalidTrajectory",
     "MissingExtra",
     "MissingText",
+    "ModelChanged",
     "NewerDatabase",
     "NoSuchTrajectory",
     "NotOurDatabase",
     "OneWayFormat",
     "OutdatedDatabase",
+    "RemoteError",
     "ReplayDiverged",
     "SightError",
     "StoreClosed",
@@ -46,6 +53,7 @@ __all__ = [
     "TrainingError",
     "UnitError",
     "UnknownName",
+    "Unreachable",
 ]
 
 
@@ -130,6 +138,22 @@ class TrainingError(AgentPRMError, ValueError):
 
 class TokenMismatch(AgentPRMError, ValueError):
     """A model about to read other tokens than those it was trained on."""
+
+
+class RemoteError(AgentPRMError, RuntimeError):
+    """A server that was asked for scores, and gave none; the message says what it said instead."""
+
+
+class Unreachable(RemoteError, ConnectionError):
+    """A server that was away, too busy or too slow, at every try."""
+
+
+class BadAnswer(RemoteError, ValueError):
+    """An answer that is no scores: another shape, another count, or numbers that cannot be."""
+
+
+class ModelChanged(RemoteError):
+    """A server that serves another model than the one that was recorded."""
 
 
 class InvalidFormat(AgentPRMError, ValueError):

@@ -150,7 +150,7 @@ def _build(spec: Spec) -> Scorer:
     cls = find(spec.name)
     if "folder" in spec.params:
         return _checked(load_scorer(spec.params["folder"]), spec)
-    if "weights" in spec.params:
+    if "weights" in spec.params and not hasattr(cls, "weights"):
         raise InvalidSpec(f"the weights of this {spec.name} were never saved: save(folder) it, then use the folder")
     try:
         return cast(Scorer, cls(**{key: _nested(value) for key, value in spec.params.items()}))

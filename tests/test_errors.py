@@ -22,6 +22,10 @@ STANDARD = {
     "StoreClosed": errors.StoreError,
     "NoSuchTrajectory": LookupError,
     "TrainingError": ValueError,
+    "RemoteError": RuntimeError,
+    "Unreachable": ConnectionError,
+    "BadAnswer": ValueError,
+    "ModelChanged": RuntimeError,
 }
 
 

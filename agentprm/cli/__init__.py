@@ -8,7 +8,8 @@ import click
 
 __all__ = ["main"]
 
-_VERBS = ("demo", "record", "import", "label", "train", "score", "credit", "report", "view", "export", "merge", "db")
+_VERBS = ("demo", "record", "import", "label", "train", "score", "serve", "credit", "report", "view",
+          "export", "merge", "db")  # fmt: skip
 
 
 class _River(click.Group):

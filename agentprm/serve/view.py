@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import Any, NamedTuple, Unpack
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Unpack
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
@@ -23,7 +21,8 @@ from agentprm.credit.report.page import page, policy
 from agentprm.credit.report.plain import embedded
 from agentprm.credit.where import Where
 from agentprm.errors import AgentPRMError, NoSuchTrajectory
-from agentprm.serve.guard import Guard, is_loopback
+from agentprm.serve.guard import Guard
+from agentprm.serve.http import Answer, Server, address, listening, own_names
 from agentprm.store import tables as t
 from agentprm.store.store import Store
 
@@ -34,15 +33,6 @@ _LONGEST = 200_000
 _AT_LEAST_S = 1.0
 _REST = 4
 """An overview that takes a second is not made more often than every four."""
-
-
-class Answer(NamedTuple):
-    """What a request gets: a status, a body and its kind, further headers."""
-
-    status: int
-    body: bytes
-    kind: str = "text/plain; charset=utf-8"
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class View:
@@ -68,15 +58,11 @@ class View:
         names: tuple[str, ...] = (),
         **where: Unpack[Where],
     ) -> None:
-        known = names if is_loopback(host) else (*names, socket.gethostname())
-        self._store, self._guard = store, Guard(host, known, token)
+        self._store, self._guard = store, Guard(host, own_names(host, names), token)
         self._look: Callable[[], dict[str, Any]] = partial(first_look, store, scorer, limit=limit, **where)
         self._lock, self._index, self._next = threading.Lock(), (b"", ""), 0.0
         self._page = "".join(page(f"{name_of(store)}: agentprm", live=True)).encode()
-        try:
-            self._server = _server(host, port, self)
-        except OSError as error:
-            raise OSError(f"cannot listen on {host}, port {port}: {error.strerror or error}; give another") from error
+        self._server = listening(host, port, self, _Handler)
         self._cookie = f"agentprm-{self.port}"
 
     @property
@@ -87,10 +73,8 @@ class View:
     @property
     def url(self) -> str:
         """What to open, with the token if one is needed."""
-        host = self._guard.host
-        shown = socket.gethostname() if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
         token = f"?token={self._guard.token}" if self._guard.token else ""
-        return f"http://{shown}:{self.port}/{token}"
+        return f"{address(self._guard.host, self.port)}/{token}"
 
     def run(self) -> None:
         """Serve until `close` is called from another thread, or an interruption."""
@@ -180,29 +164,6 @@ def _fingerprint(store: Store) -> str:
         return f'"{hashlib.blake2b(repr(tuple(row.one())).encode(), digest_size=8).hexdigest()}"'
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    view: View
-
-    def server_bind(self) -> None:
-        # HTTPServer's own asks a name server for the machine's full name.
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a reader who went away."""
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-def _server(host: str, port: int, view: View) -> _Server:
-    made = (_Server6 if ":" in host else _Server)((host, port), _Handler)
-    made.view = view
-    return made
-
-
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -214,15 +175,15 @@ _HEADERS = (
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    server: Server
     timeout = 10
     server_version, sys_version = "agentprm", ""
 
     def do_GET(self) -> None:
-        self._send(self.server.view.answer(self.path, self.headers), body=True)
+        self._send(self.server.owner.answer(self.path, self.headers), body=True)
 
     def do_HEAD(self) -> None:
-        self._send(self.server.view.answer(self.path, self.headers), body=False)
+        self._send(self.server.owner.answer(self.path, self.headers), body=False)
 
     def _refuse(self) -> None:
         self._send(Answer(405, b"this is for reading\n", headers=(("Allow", "GET, HEAD"),)), body=True)
