@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from agentprm.errors import InvalidSpec, SightError, UnknownName
+from agentprm.suggest import did_you_mean
 from agentprm.types import ActionScorer, LiveScorer, Scorer, Spec
 
 __all__ = ["as_action_scorer", "as_live_scorer", "load_scorer", "make", "names", "parse", "register", "resolve"]
@@ -63,7 +64,7 @@ def find(name: str) -> Any:
         elif name.isidentifier():
             _import_ours(name)
     if name not in _registered:
-        raise UnknownName(f"no scorer or label method is called {name!r}; {_known()}")
+        raise UnknownName(f"no scorer or label method is called {name!r}{did_you_mean(name, names())}; {_known()}")
     return _registered[name]
 
 

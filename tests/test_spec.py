@@ -136,7 +136,7 @@ def test_specs_nest():
 @pytest.mark.parametrize(
     ("form", "error", "match"),
     [
-        ("constnat", UnknownName, "no scorer or label method is called 'constnat'; there are .*constant"),
+        ("constnat", UnknownName, "no scorer or label method is called 'constnat' .did you mean 'constant'"),
         ("x" * 5000, UnknownName, "no scorer or label method"),
         ("a\0b", UnknownName, "no scorer or label method"),
         ("os.path", UnknownName, "no scorer or label method"),

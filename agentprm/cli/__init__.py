@@ -6,6 +6,8 @@ from importlib import import_module
 
 import click
 
+from agentprm.suggest import did_you_mean
+
 __all__ = ["main"]
 
 _VERBS = ("demo", "record", "import", "label", "train", "score", "serve", "credit", "report", "view",
@@ -26,6 +28,14 @@ class _River(click.Group):
         word = "import_" if name == "import" else name
         command: click.Command = getattr(import_module(f"agentprm.cli.{word}"), word)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the verb that was meant; of an unknown one, say which it may have been."""
+        if args and not args[0].startswith("-") and args[0] not in _VERBS:
+            ctx.fail(f"no verb is called {args[0]!r}{did_you_mean(args[0], _VERBS)}; there are {', '.join(_VERBS)}")
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_River, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,6 +14,7 @@ import click
 from agentprm.cli.output import as_json, print_table
 from agentprm.credit.questions import OVERVIEW, QUESTIONS, Question, find
 from agentprm.errors import AgentPRMError, UnknownName
+from agentprm.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from agentprm.credit.table import Table
@@ -116,8 +117,11 @@ def _meant(words: tuple[str, ...]) -> tuple[Question | None, str, tuple[str, ...
     if len(words) == 1:
         return None, words[0], ()
     if known[1] is None:
-        names = ", ".join(q.name for q in (*QUESTIONS, _SQL))
-        raise click.UsageError(f"neither {words[0]!r} nor {words[1]!r} is a credit question; there are {names}")
+        names = [q.name for q in (*QUESTIONS, _SQL)]
+        meant = did_you_mean(words[0], names) or did_you_mean(words[1], names)
+        raise click.UsageError(
+            f"neither {words[0]!r} nor {words[1]!r} is a credit question{meant}; there are {', '.join(names)}"
+        )
     return known[1], words[0], words[2:]
 
 
@@ -129,13 +133,14 @@ def _question(word: str) -> Question | None:
 
 
 def _answers(question: Question | None, url: str, rest: tuple[str, ...], options: dict[str, Any]) -> list[Table]:
+    from agentprm.credit.hints import for_shell
     from agentprm.store.store import Store
 
     takes = {"timeline": "the id of one trajectory", "sql": "one statement"}.get(question.name if question else "")
     if (takes is not None) != (len(rest) == 1) or len(rest) > 1:
         raise click.UsageError(f"{question.name if question else 'the overview'} takes {takes or 'no further words'}")
     timeout, where = options.pop("timeout"), _where(options)
-    with Store(url, create=False) as store:
+    with Store(url, create=False) as store, for_shell():
         if question is _SQL:
             return [_SQL.ask(store, rest[0], timeout_s=timeout)]
         asked = [question] if question else [find(name) for name in OVERVIEW]

@@ -50,7 +50,12 @@ def check(ctx: click.Context, url: str, as_json: bool) -> None:
     """Compare the tables at URL with what this version expects; exits with 1 when they differ."""
     from agentprm.store import migrate
 
-    revision, differences = migrate.current(url), migrate.check(url)
+    revision = migrate.current(url)
+    if revision is None:
+        words = f"{url} is empty: make its schema with `agentprm db upgrade {url}`"
+        say({"url": url, "revision": None, "differences": ["empty"]}, as_json, words)
+        ctx.exit(1)
+    differences = migrate.check(url)
     is_fine = revision == migrate.HEAD and not differences
     lines = [*differences, f"{url}: {'as expected' if is_fine else f'differs (revision {revision})'}"]
     say({"url": url, "revision": revision, "differences": differences}, as_json, *lines)

@@ -13,7 +13,7 @@ from agentprm.credit import parts
 from agentprm.credit.asking import ScorerForm, answer, choose, rows_of
 from agentprm.credit.spelling import week
 from agentprm.credit.table import Table
-from agentprm.credit.where import Where
+from agentprm.credit.where import UNDATED, Where
 from agentprm.ops.agree import Moments, correlation_interval, mean_interval, psi
 from agentprm.ops.hacking import Version, gap_trend
 from agentprm.store import tables as t
@@ -43,13 +43,13 @@ def overrated(store: Store, scorer: ScorerForm = None, *, above: float = 0.7, **
     by = choose(store, scorer)
     e = _summarised(parts.known(where, by.id, "policy", "started_at"), "policy", "started_at").c
     is_high, has_failed = sa.case((e.mean >= above, 1), else_=0), 1 - parts.won(e.outcome)
-    begun = sa.func.min(e.started_at)
+    begun = _first(e.started_at)
     sums = [sa.func.sum(x) for x in (is_high, is_high * has_failed, has_failed)]
-    query = sa.select(e.policy, begun, *sums, sa.func.count()).group_by(e.policy).order_by(begun, e.policy)
+    query = sa.select(e.policy, begun.label("since"), *sums, sa.func.count()).group_by(e.policy)
     columns = ("policy", "since", "n", "failed", "low", "high", "of_all")
     return answer(
         store,
-        query,
+        query.order_by(sa.func.coalesce(begun, UNDATED), e.policy),
         f"Episodes that failed with a mean score from {above:g} on",
         columns,
         lambda row: (row[0], day(row[1]), row[2], *parts.share_row(row[3], row[2]), row[4] / row[5]),
@@ -77,8 +77,8 @@ def hacking(
     the score does not fall: by at least `least` from first to last, with a slope above zero at the one-sided level
     `alpha`. It also fires when the length of an episode, its outcome held fixed, explains at least the share
     `explained` of its mean score, more for longer ones. Versions under ten episodes do not count. Intervals are 95 %:
-    normal of `mean_score` over episodes, Wilson's of `success`. How often it fires on healthy runs is on the credit
-    page.
+    normal of `mean_score` over episodes, Wilson's of `success`. What has no date (`since` is "undated") takes no part
+    in the trend. How often it fires on healthy runs is on the credit page.
     """
     chosen = choose(store, scorer)
     e = _summarised(parts.known(where, chosen.id, "policy", "started_at"), "policy", "started_at")
@@ -101,12 +101,17 @@ def hacking(
     )
     if not table.rows:
         return table
-    judged = [version for version in found if version.n >= parts.FEWEST]
+    judged = [
+        version
+        for version, (_, since, *_) in zip(found, table.rows, strict=True)
+        if version.n >= parts.FEWEST and since != "undated"
+    ]
     trend = gap_trend(judged, alpha=alpha, least=least)
     is_long, words = _length(sum(lengths, Moments()), explained)
     fires = trend.fires or is_long
     verdict = "ALARM" if fires else "healthy" if len(judged) > 1 else "undecided"
-    return replace(table, alarm=fires, note=f"{verdict}: {trend.words}{words}")
+    undated = "; what has no date is in no order of time" if any(row[1] == "undated" for row in table.rows) else ""
+    return replace(table, alarm=fires, note=f"{verdict}: {trend.words}{words}{undated}")
 
 
 def _read(one: Any) -> tuple[tuple[Any, ...], Version, Moments]:
@@ -117,8 +122,12 @@ def _read(one: Any) -> tuple[tuple[Any, ...], Version, Moments]:
     moments = Moments(n, steps, score, outcome, steps2, scores2, outcomes2, steps_score, steps_outcome, both)
     interval = mean_interval(version.score, version.score_variance) if n >= parts.FEWEST else (None, None)
     gap = version.score - version.outcome
-    shown = (str(name), day(since), n, version.score, *interval, *parts.share_row(won, n), gap)
+    shown = (_called(name, since), day(since), n, version.score, *interval, *parts.share_row(won, n), gap)
     return shown, version, moments
+
+
+def _called(name: Any, since: int | None) -> str:
+    return "undated" if name is None and since is None else str(name)
 
 
 def _length(m: Moments, explained: float) -> tuple[bool, str]:
@@ -132,8 +141,9 @@ def _length(m: Moments, explained: float) -> tuple[bool, str]:
 
 
 def _versions(e: sa.CTE, by: str, windows: int) -> sa.Select[Any]:
-    span = sa.func.ntile(windows).over(order_by=(e.c.started_at, e.c.trajectory_id))
-    name = e.c.policy if by == "policy" else span
+    is_undated = sa.case((e.c.started_at == UNDATED, 1), else_=0)
+    span = sa.func.ntile(windows).over(partition_by=is_undated, order_by=(e.c.started_at, e.c.trajectory_id))
+    name = e.c.policy if by == "policy" else sa.case((e.c.started_at != UNDATED, span))
     c = sa.select(e, name.label("version")).cte("named").c
     score, outcome, steps = c.mean, c.outcome, c.steps
     products = (
@@ -148,9 +158,10 @@ def _versions(e: sa.CTE, by: str, windows: int) -> sa.Select[Any]:
         steps * score,
         steps * outcome,
     )
-    since = sa.func.min(c.started_at)
+    since = _first(c.started_at)
     sums = [sa.func.sum(product) for product in products]
-    return sa.select(c.version, since, sa.func.count(), *sums).group_by(c.version).order_by(since, c.version)
+    query = sa.select(c.version, since.label("since"), sa.func.count(), *sums).group_by(c.version)
+    return query.order_by(sa.func.coalesce(since, UNDATED), c.version)
 
 
 def _variances(
@@ -169,27 +180,45 @@ def drift(store: Store, scorer: ScorerForm = None, *, weeks: int = 1, bins: int 
 
     `psi` is the population stability index of `bins` equal bins of [0, 1] (under 0.1 stable, over 0.25 another
     distribution, by convention). The interval of `mean_score` is cluster-robust over episodes; weeks begin on Mondays.
+    Episodes without a date are left out, and the note counts them.
     """
     by = choose(store, scorer)
     e, s = parts.episodes(where, "started_at"), parts.scored(by.id)
     k = sa.select(s, e.c.started_at).join_from(s, e, e.c.id == s.c.trajectory_id).cte("k").c
     of_bin = [sa.func.sum(sa.case((test, 1), else_=0)).label(f"b{i}") for i, test in enumerate(_bins(k.value, bins))]
     sums = (sa.func.sum(k.value).label("s"), sa.func.count().label("n"))
-    each = sa.select(week(k.started_at, weeks).label("week"), *sums, *of_bin).group_by(k.trajectory_id, k.started_at)
+    begun = sa.func.nullif(k.started_at, UNDATED)
+    each = sa.select(week(begun, weeks).label("week"), *sums, *of_bin).group_by(k.trajectory_id, k.started_at)
     c = each.cte("each").c
     products = (c.n, c.s, c.s * c.s, c.s * c.n, c.n * c.n, *(c[f"b{i}"] for i in range(bins)))
     totals = [sa.func.sum(product) for product in products]
-    query = sa.select(c.week, sa.func.count(), *totals).group_by(c.week).order_by(c.week)
+    query = sa.select(c.week, sa.func.count(), *totals).group_by(c.week)
+    query = query.order_by(sa.func.coalesce(c.week, UNDATED), c.week)
+    undated: list[int] = []
     columns = ("week", "n", "episodes", "mean_score", "low", "high", "psi")
 
     def rows(found: list[Any]) -> list[tuple[Any, ...]]:
+        undated[:] = [row[1] for row in found if row[0] is None]
+        found = [row for row in found if row[0] is not None]
         return [
             (day(w), n, m, *parts.clustered_row(n, m, *sums[:4]), psi(found[0][7:], sums[4:]))
             for w, m, n, *sums in found
         ]
 
+    def note(_: Any) -> str:
+        return f"{undated[0]} episodes without a date are left out" if undated else ""
+
     return answer(
-        store, query, "Scores week by week", columns, rows=rows, where=where, needs=("scores",), scorer=by.label
+        store,
+        query,
+        "Scores week by week",
+        columns,
+        rows=rows,
+        where=where,
+        needs=("scores",),
+        scorer=by.label,
+        note=note,
+        otherwise="no scored episode has a date",
     )
 
 
@@ -199,6 +228,13 @@ def _bins(value: sa.ColumnElement[float], bins: int) -> list[sa.ColumnElement[bo
     return [value < edges[0], *inner, value >= edges[-1]]
 
 
-def day(moment: int) -> str:
-    """Return the day (UTC) of a moment in microseconds."""
+def _first(moment: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """Return the earliest of the moments that are dates; NULL where none is."""
+    return sa.func.min(sa.func.nullif(moment, UNDATED))
+
+
+def day(moment: int | None) -> str:
+    """Return the day (UTC) of a moment in microseconds, or "undated"."""
+    if moment is None:
+        return "undated"
     return datetime.fromtimestamp(int(moment) / 1e6, UTC).strftime("%Y-%m-%d")

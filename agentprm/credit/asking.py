@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from agentprm.credit.hints import described, spelled
 from agentprm.credit.table import Table
-from agentprm.credit.where import Where, described
+from agentprm.credit.where import Where
 from agentprm.errors import UnknownName
 from agentprm.store import tables as t
 from agentprm.store.store import Store
+from agentprm.suggest import did_you_mean
 from agentprm.types import Spec
 
 __all__ = ["Chosen", "ScorerForm", "answer", "choose", "choose_two", "pasteable", "rows_of"]
@@ -86,7 +88,8 @@ def _unknown(store: Store, scorer: Spec | str) -> str:
         rows = connection.execute(sa.select(t.scorer.c.name, t.scorer.c.digest).order_by(t.scorer.c.id))
         known = [f"{row.name}@{row.digest[:8]}" for row in rows]
     named = f"{scorer.name}@{scorer.digest[:8]}" if isinstance(scorer, Spec) else scorer
-    return f"the store holds no scores by {named!r}; there are {', '.join(known) or 'none'}"
+    meant = did_you_mean(named, [*known, *(label.partition("@")[0] for label in known)])
+    return f"the store holds no scores by {named!r}{meant}; there are {', '.join(known) or 'none'}"
 
 
 def rows_of(store: Store, query: Query) -> list[Any]:
@@ -145,7 +148,7 @@ _LACKS: dict[str, tuple[Any, str]] = {
     "episodes": (sa.select(t.trajectory.c.id), "the store holds no episodes: record some, or import them"),
     "scores": (
         sa.select(t.scorer.c.id).where(_live()),
-        "nothing is scored yet: run `agentprm score URL MODEL`, or name whose labels to read (scorer=)",
+        "nothing is scored yet: run `agentprm score URL MODEL`, or name whose labels to read ({scorer})",
     ),
     "outcomes": (
         sa.select(t.outcome.c.trajectory_id),
@@ -173,11 +176,11 @@ _LACKS: dict[str, tuple[Any, str]] = {
         sa.select(sa.literal(1))
         .select_from(t.label)
         .union_all(sa.select(sa.literal(1)).select_from(t.scorer).where(t.scorer.c.name == "human")),
-        "nobody marked a step: label some, or name whose scores to take for the truth (truth=)",
+        "nobody marked a step: label some, or name whose scores to take for the truth ({truth})",
     ),
     "two scorers": (
         sa.select(sa.literal(1)).where(sa.select(sa.func.count()).where(_live()).scalar_subquery() > 1),
-        "there is one scorer only: score with another one or another version, or name both (a=, b=)",
+        "there is one scorer only: score with another one or another version, or name both ({a}, {b})",
     ),
     "two policies": (
         sa.select(sa.literal(1)).where(sa.select(sa.func.count()).select_from(t.policy).scalar_subquery() > 1),
@@ -202,6 +205,6 @@ def _why_empty(store: Store, where: Where, needs: Iterable[str], otherwise: str)
                 continue
             query, lacking = _LACKS[need]
             if connection.execute(query.limit(1)).first() is None:
-                return lacking
+                return spelled(lacking)
     filters = described(where)
     return f"nothing matches {filters}" if filters else otherwise

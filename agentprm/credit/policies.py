@@ -14,6 +14,7 @@ from agentprm.credit.where import Where, named_tool
 from agentprm.errors import UnknownName
 from agentprm.ops.agree import mean_interval, sign_test
 from agentprm.store.store import Store
+from agentprm.suggest import did_you_mean
 
 __all__ = ["paired", "success", "why_better"]
 
@@ -122,7 +123,8 @@ def _two_policies(store: Store, where: Where, a: str | None, b: str | None) -> t
     most = [row[0] for row in rows_of(store, query.order_by(sa.func.count().desc(), e.c.policy))]
     for name in (a, b):
         if name is not None and name not in most:
-            raise UnknownName(f"no episode by policy {name!r} matches; there are {', '.join(most) or 'none'}")
+            meant = did_you_mean(name, most)
+            raise UnknownName(f"no episode by policy {name!r} matches{meant}; there are {', '.join(most) or 'none'}")
     if a is None and b is None:
         a, b = sorted([*most[:2], "", ""][:2])
     other = next((name for name in most if name not in (a, b)), "")

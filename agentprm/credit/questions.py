@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from agentprm.errors import UnknownName
+from agentprm.suggest import did_you_mean
 
 __all__ = ["OVERVIEW", "QUESTIONS", "Question", "find"]
 
@@ -67,4 +68,6 @@ def find(name: str) -> Question:
     for question in QUESTIONS:
         if wanted in (question.name, question.function.replace("_", "-")):
             return question
-    raise UnknownName(f"no credit question is called {name!r}; there are {', '.join(q.name for q in QUESTIONS)}")
+    names = [q.name for q in QUESTIONS]
+    meant = did_you_mean(wanted, [*names, *(q.function.replace("_", "-") for q in QUESTIONS)])
+    raise UnknownName(f"no credit question is called {name!r}{meant}; there are {', '.join(names)}")

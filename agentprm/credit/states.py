@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from agentprm.credit import parts
 from agentprm.credit.asking import answer
+from agentprm.credit.hints import option
 from agentprm.credit.spelling import readable
 from agentprm.credit.table import Table
 from agentprm.credit.where import Where
@@ -64,7 +65,7 @@ def anchor_advantage(store: Store, *, visits: int = 10, limit: int | None = 20, 
         _anchor_row,
         where=where,
         needs=("outcomes",),
-        otherwise=f"no state was met by {visits} episodes and left by two actions: lower visits=",
+        otherwise=f"no state was met by {visits} episodes and left by two actions: lower {option('visits')}",
     )
 
 

@@ -13,9 +13,10 @@ from agentprm.errors import InvalidTrajectory, UnknownName
 from agentprm.store import tables as t
 from agentprm.store.encode import microseconds
 from agentprm.store.filters import several
+from agentprm.suggest import did_you_mean
 from agentprm.values import clean_text, encode
 
-__all__ = ["Where", "conditions", "described", "named_tool"]
+__all__ = ["UNDATED", "Where", "conditions", "named_tool"]
 
 Names = str | Iterable[str]
 
@@ -43,13 +44,15 @@ class Where(TypedDict, total=False):
     since: datetime | None
     """Begun then or later; with a time zone."""
     until: datetime | None
-    """Begun before; with a time zone."""
+    """Begun before; with a time zone. An episode without a date was begun neither before nor after."""
     tags: Mapping[str, Any] | None
     """Keys and values of the trajectory's `meta`."""
     forks: bool | None
     """Also episodes that were played again from the middle of another one; by default they are left out."""
 
 
+UNDATED = 0
+"""When an episode began of which nobody said it: formats without times leave it at 1970."""
 _KNOWN = tuple(Where.__annotations__)
 _NOUNS = {
     "task": (t.task.c.key, t.trajectory.c.task_id),
@@ -74,7 +77,7 @@ def conditions(where: Where, outcome: sa.ColumnElement[float]) -> Iterator[sa.Co
     if (since := where.get("since")) is not None:
         yield t.trajectory.c.started_at >= _stamp("since", since)
     if (until := where.get("until")) is not None:
-        yield t.trajectory.c.started_at < _stamp("until", until)
+        yield (t.trajectory.c.started_at < _stamp("until", until)) & (t.trajectory.c.started_at != UNDATED)
     for key, value in (where.get("tags") or {}).items():
         yield json_text(t.trajectory.c.meta, key).in_(_spellings(value))
     if not where.get("forks"):
@@ -91,16 +94,12 @@ def named_tool(where: Where, step: sa.FromClause) -> list[sa.ColumnElement[bool]
     return [sa.exists().where(same, named)]
 
 
-def described(where: Where) -> str:
-    """Return the filters for people: ``policy='ppo', outcome='failure'``."""
-    shown = {name: str(value) if isinstance(value, datetime) else value for name, value in where.items()}
-    return ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not None)
-
-
 def _require_known(where: Where) -> None:
     unknown = sorted(set(where) - set(_KNOWN))
     if unknown:
-        raise UnknownName(f"no filter is called {', '.join(unknown)}; there are {', '.join(_KNOWN)}")
+        raise UnknownName(
+            f"no filter is called {', '.join(unknown)}{did_you_mean(unknown[0], _KNOWN)}; there are {', '.join(_KNOWN)}"
+        )
     went = where.get("outcome")
     if went not in (None, "success", "failure", "unknown"):
         raise UnknownName(f"an outcome is 'success', 'failure' or 'unknown', not {went!r}")

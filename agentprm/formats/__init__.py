@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agentprm.errors import InvalidFormat, InvalidSpec, OneWayFormat, UnknownName
 from agentprm.spec import parse
+from agentprm.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from agentprm.formats._source import Item, OnBad, Source
@@ -52,7 +53,7 @@ def find(name: str) -> Any:
         return import_module(f"{__name__}.{name}")
     if name in _plugins():
         return _plugins()[name].load()
-    raise UnknownName(f"no format is called {name!r}; there are {', '.join(names())}")
+    raise UnknownName(f"no format is called {name!r}{did_you_mean(name, names())}; there are {', '.join(names())}")
 
 
 def guess(source: Source) -> str:

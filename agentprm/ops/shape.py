@@ -11,6 +11,7 @@ import math
 from typing import SupportsFloat
 
 from agentprm.errors import InvalidSpec, UnitError, UnknownName
+from agentprm.suggest import did_you_mean
 from agentprm.types import Shape, Unit
 
 __all__ = [
@@ -148,7 +149,9 @@ class Shaping:
 
     def __init__(self, shape: str | Shape, *, gamma: float = 1.0, weight: float = 1.0, start: float = 0.0) -> None:
         if isinstance(shape, str) and shape not in SHAPES:
-            raise UnknownName(f"no shape is called {shape!r}; there are {', '.join(SHAPES)}")
+            raise UnknownName(
+                f"no shape is called {shape!r}{did_you_mean(shape, SHAPES)}; there are {', '.join(SHAPES)}"
+            )
         self._shape = SHAPES[shape] if isinstance(shape, str) else shape
         self._gamma, self._weight, self.phi = terms(gamma, weight, start).values()
         """Φ of the last step, before any terminal correction."""

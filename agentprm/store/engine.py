@@ -16,12 +16,16 @@ from agentprm.store.url import is_memory
 
 __all__ = ["make_engine"]
 
+ENGINES = ("sqlite", "postgresql")
+
 
 def make_engine(url: URL, wait_s: float, patience_s: float) -> sa.Engine:
     """Return an engine whose connections give a server up after `wait_s` and a locked file after `patience_s`.
 
     Raises StoreError for what is no database that this reads, MissingExtra without its driver.
     """
+    if url.get_backend_name() not in ENGINES:
+        raise StoreError(f"{url.drivername!r} is no database that this reads: sqlite or postgresql")
     limits = {"connect_timeout": max(1, round(wait_s)), "tcp_user_timeout": round(wait_s * 1_000)}
     limits = {name: value for name, value in limits.items() if name not in url.query}
     # A server may have been restarted meanwhile.

@@ -25,6 +25,8 @@ def read_url(form: str | Path | URL) -> URL:
     """
     if isinstance(form, URL):
         return form
+    if not isinstance(form, (str, Path)):
+        raise StoreError(f"a store is the path of a file or a URL such as sqlite:///runs.db, not {form!r}")
     if isinstance(form, Path) or "://" not in form:
         return URL.create("sqlite", database=None if str(form) == ":memory:" else str(Path(form).absolute()))
     try:

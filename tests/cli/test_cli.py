@@ -86,6 +86,25 @@ def test_the_whole_river(agentprm, copy, tmp_path):
     assert agentprm("db", "check", copy)[0] == 0
 
 
+def test_an_empty_file_is_said_to_be_empty(agentprm, tmp_path):
+    (tmp_path / "empty.db").touch()
+    code, out, _ = agentprm("db", "check", tmp_path / "empty.db")
+    assert code == 1
+    assert out.splitlines() == [f"{tmp_path}/empty.db is empty: make its schema with `agentprm db upgrade "
+                                f"{tmp_path}/empty.db`"]  # fmt: skip
+
+
+def test_a_verb_nearly_named_is_guessed(agentprm):
+    code, _, err = agentprm("credt", "runs.db")
+    assert code == 2
+    assert "no verb is called 'credt' (did you mean 'credit'?); there are demo" in err
+
+
+def test_the_package_is_run_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "agentprm", "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[:2]) == (0, ["Usage:", "python"])
+
+
 @pytest.mark.parametrize("method", ["monte_carlo:rollouts=2,steps=1", "omega:rollouts=2"])
 def test_labels_by_playing_on_need_the_environment(agentprm, copy, method):
     code, _, err = agentprm("label", copy, method)
@@ -131,7 +150,7 @@ MISTAKES = {
     "a model that cannot learn": (("train", "{runs}", "-o", "{tmp}/m", "--model", "constant"), 1, "nothing to train"),
     "temporal without a critic": (("label", "{runs}", "temporal"), 2, "--critic"),
     "an id that is none": (("credit", "{runs}", "timeline", "xyz"), 1, "no trajectory's id"),
-    "an unknown verb": (("frobnicate",), 2, "No such command"),
+    "an unknown verb": (("frobnicate",), 2, "no verb is called 'frobnicate'; there are demo"),
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Alarms: a training run whose score is hacked, a healthy one, high scores that failed, and drift."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -8,6 +8,8 @@ from credit_world import MONDAY, episode, fill
 
 from agentprm.credit import drift, hacking, overrated
 from agentprm.ops.agree import mean_interval, psi, wilson
+
+NOBODY_KNOWS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def training(store, success, score, *, versions=5, n=60, policy="ppo@{}", long=0):
@@ -106,3 +108,28 @@ def test_drift_compares_each_week_with_the_first(store):
     assert second["psi"] == pytest.approx(psi([2, 1], [1, 4]))
     assert second["mean_score"] == pytest.approx(3.4 / 5)
     assert len(drift(store, weeks=2)) == 1
+
+
+def test_what_has_no_date_is_not_taken_for_1970(store):
+    training(store, (0.82, 0.70), (0.7, 0.9))
+    undated = [episode(["x"] * 3, [0.9] * 3, 0.0, policy="import", started_at=NOBODY_KNOWS) for _ in range(30)]
+    fill(store, *undated)
+    table = hacking(store)
+    assert [row["since"] for row in table if row["version"] == "import"] == ["undated"]
+    assert {row["since"][:4] for row in table if row["version"] != "import"} == {"2026"}
+    assert table.note.endswith("what has no date is in no order of time")
+    assert hacking(store).note.split(";")[0] == hacking(store, policy=[f"ppo@{i}" for i in range(5)]).note.split(";")[0]
+    spans = hacking(store, by="time", windows=2)
+    assert [(row["version"], row["n"]) for row in spans] == [("undated", 30), ("1", 150), ("2", 150)]
+    assert [row["since"] for row in overrated(store) if row["policy"] == "import"] == ["undated"]
+    weeks = drift(store)
+    assert weeks.note == "30 episodes without a date are left out"
+    assert all(row["week"].startswith("2026") for row in weeks)
+    assert len(overrated(store, until=MONDAY)) == 0
+
+
+def test_where_nothing_has_a_date_there_is_no_trend(store):
+    fill(store, *(episode(["x"], [0.9], 0.0, policy=f"p{i % 2}", started_at=NOBODY_KNOWS) for i in range(40)))
+    table = hacking(store)
+    assert table.note.startswith("undecided: too few versions")
+    assert "no scored episode has a date" in drift(store).note

@@ -9,6 +9,7 @@ from test_alarms import training
 
 from agentprm import Store
 from agentprm.cli import main
+from agentprm.credit import drops as credit_of
 from agentprm.credit.questions import QUESTIONS
 
 
@@ -133,3 +134,22 @@ def test_an_alarm_without_anything_to_judge_is_no_all_clear(credit, tmp_path):
     code, out, _ = credit("hacking", tmp_path / "runs.db")
     assert code == 2
     assert "no outcome is known" in out
+
+
+def test_hints_are_spelled_as_the_command_line_spells_options(credit, path, tmp_path):
+    _, out, _ = credit("sinking", path, "--policy", "ppo@0", "--tag", "host=nowhere", "--outcome", "failure")
+    assert "nothing matches --policy ppo@0 --tag host=nowhere --outcome failure" in out
+    with Store(tmp_path / "bare.db") as store:
+        fill(store, episode(["go"]))
+        assert "(scorer=)" in credit_of(store).note
+    assert "(--scorer)" in credit("drops", tmp_path / "bare.db")[1]
+    assert "lower --visits" in credit("anchors", path, "--visits", "999")[1]
+
+
+def test_a_question_nearly_named_is_guessed(credit, path):
+    code, _, err = credit("sinkin", path)
+    assert code == 2
+    assert "did you mean 'sinking'?" in err
+    code, _, err = credit("drops", path, "--scorer", "modl")
+    assert code == 1
+    assert "did you mean 'model'?" in err

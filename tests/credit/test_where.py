@@ -65,7 +65,7 @@ def test_an_outcome_of_a_half_is_a_success(filled):
 
 
 def test_what_is_no_filter_is_named(store):
-    with pytest.raises(UnknownName, match=r"no filter is called polcy; there are task, policy"):
+    with pytest.raises(UnknownName, match=r"no filter is called polcy .did you mean 'policy'.*there are task, policy"):
         success(store, polcy="a")
     with pytest.raises(UnknownName, match="'success', 'failure' or 'unknown', not 'won'"):
         success(store, outcome="won")

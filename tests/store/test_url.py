@@ -91,3 +91,14 @@ def test_a_server_that_does_not_answer_is_named_without_its_password():
     with pytest.raises(StoreError, match=r"cannot use postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/db") as refused:
         Store(f"postgresql://me:{SECRET}@127.0.0.1:1/db")
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("form", [5, None, ["runs.db"]])
+def test_what_is_neither_path_nor_url_is_named(form):
+    with pytest.raises(StoreError, match="the path of a file or a URL"):
+        Store(form)
+
+
+def test_another_engine_is_refused_by_saying_which_there_are():
+    with pytest.raises(StoreError, match="'mysql' is no database that this reads: sqlite or postgresql"):
+        Store("mysql://me@host/db")
