@@ -151,7 +151,7 @@ class LanguageScorer:
     @property
     def spec(self) -> Spec:
         """The recipe: what names weights, template and tokenizer, and the folder once it was saved."""
-        return self._learnt.spec(self._config)
+        return self._learnt.spec(self._config, self.reader.version())
 
     @property
     def reader(self) -> Reader:
@@ -180,8 +180,9 @@ class LanguageScorer:
         so it is for actions that are alternatives of one another.
         """
         found = [self.read(trajectory) for trajectory in trajectories]
-        said = self.say(self.reader.recall([window for pieces, _ in found for window in pieces]))
-        spec = self.spec
+        version = self.reader.version()
+        said = self.say(self.reader.recall([window for pieces, _ in found for window in pieces], version))
+        spec = self._learnt.spec(self._config, version)
         answered = zip(trajectories, found, answers(found, *said), strict=True)
         return [
             Scores(trajectory.id, spec, self.unit, values, 0, parts, remarks(*one), self.sees)

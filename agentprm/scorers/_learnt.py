@@ -27,9 +27,9 @@ class Learnt:
         self._weights = ""
         self._spec: Spec | None = None
 
-    def spec(self, config: dict[str, Any]) -> Spec:
-        """Return the recipe: the same object until weights or folder change."""
-        self._refresh()
+    def spec(self, config: dict[str, Any], version: Any) -> Spec:
+        """Return the recipe: the same object until weights (of which this is the version) or folder change."""
+        self._refresh(version)
         if self._spec is None:
             names = {"weights": self._weights, "template": self.encoder.template.digest}
             where = {"folder": str(self._folder)} if self._folder else {}
@@ -38,7 +38,7 @@ class Learnt:
 
     def keep(self, folder: Path) -> None:
         """Remember that these weights lie there."""
-        self._refresh()
+        self._refresh(self.reader.version())
         self._folder, self._spec = folder, None
 
     def skip(self, notes: Sequence[str]) -> None:
@@ -47,8 +47,7 @@ class Learnt:
             _log.warning("a label was left out (further ones are only counted): %s", notes[0])
         self.skipped += len(notes)
 
-    def _refresh(self) -> None:
-        version = self.reader.version()
+    def _refresh(self, version: Any) -> None:
         if version != self._version:
             self._version = version
             if (weights := self.reader.digest()) != self._weights:

@@ -70,15 +70,18 @@ class Reader(nn.Module):
         said: Tensor = self.head(self.states(windows).float())
         return said
 
-    def recall(self, windows: Sequence[Window]) -> Tensor:
-        """Return the same as `forward`, without gradients, reading only what is new since it was called before."""
+    def recall(self, windows: Sequence[Window], version: Any = None) -> Tensor:
+        """Return the same as `forward`, without gradients, reading only what is new since it was called before.
+
+        `version` is that of the weights, where the caller knows it.
+        """
         with torch.no_grad():
             if not windows:
                 return self.forward(windows)
             if not self.packs:
                 self.cache.encoded_tokens += sum(len(window.ids) for window in windows)
                 return self.forward(windows)
-            states = self.cache.states(windows, self._run, self.version())
+            states = self.cache.states(windows, self._run, version or self.version())
             said: Tensor = self.head(torch.cat(states).float())
             return said
 

@@ -6,13 +6,17 @@ share is computed once, and what was computed before comes from lines of keys an
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, pairwise
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from agentprm.errors import MissingExtra
+from agentprm.text.stairs import stairs
 from agentprm.text.tree import Tree
 
 try:
@@ -58,8 +62,14 @@ class _Block:
     start: int
     stop: int
     path: tuple[tuple[int, int], ...] = ()
+    """What of this pass comes before them: from where to where."""
     row: Row | None = None
     """Set when keys and values are kept."""
+
+    @property
+    def seen(self) -> tuple[tuple[int, int], ...]:
+        """What of this pass they see, themselves last."""
+        return *self.path, (self.start, self.stop)
 
 
 @dataclass(slots=True)
@@ -68,6 +78,8 @@ class Plan:
 
     rows: Sequence[Row]
     _blocks: list[_Block] = field(default_factory=list)
+    _cuts: list[int] = field(default_factory=list)
+    """Where a block begins or ends, or what it sees does."""
     _masks: dict[tuple[int, int | None], Tensor | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,21 +87,33 @@ class Plan:
         for row in self.rows:
             self._blocks += _blocks(row, start)
             start += len(row.tree)
+        stretches = (stretch for block in self._blocks for stretch in block.seen)
+        self._cuts = sorted({0, start, *chain.from_iterable(stretches)})
 
     def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scale: Any, window: int | None) -> Tensor:
         """Return what each token takes from those that it sees: shape (1, heads, tokens, width)."""
+        # Split once: the gradient of each slice by itself would be as large as the whole.
+        sizes = [b - a for a, b in pairwise(self._cuts)]
+        pieces = torch.split(key, sizes, dim=2), torch.split(value, sizes, dim=2)
+        queries = torch.split(query, [block.stop - block.start for block in self._blocks], dim=2)
         found = []
-        for i, block in enumerate(self._blocks):
-            keys, values = _seen(block, module, key, value)
-            mask = self._mask(i, keys.shape[2], window, query)
-            found.append(_attend(query[:, :, block.start : block.stop], keys, values, mask, scale))
+        for i, (block, asking) in enumerate(zip(self._blocks, queries, strict=True)):
+            keys, values = (self._seen(block, of) for of in pieces)
+            if block.row is not None:
+                keys, values = cast(Kept, block.row.line).write(module.layer_idx, block.row.skip, keys, values)
+            found.append(_attend(asking, keys, values, self._mask(i, keys.shape[2], window, query), scale))
         return torch.cat(found, dim=2)
+
+    def _seen(self, block: _Block, pieces: Sequence[Tensor]) -> Tensor:
+        """Return the keys, or values, of this pass that a block sees, its own last."""
+        ranges = (range(bisect_left(self._cuts, a), bisect_left(self._cuts, b)) for a, b in block.seen)
+        parts = [pieces[i] for i in chain.from_iterable(ranges)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     def _mask(self, i: int, n_keys: int, window: int | None, like: Tensor) -> Tensor | None:
         window = None if window is None or window >= n_keys else window
         if (i, window) not in self._masks:
-            mask = _mask(self._blocks[i], n_keys, window)
-            self._masks[i, window] = None if mask is None else _added(mask, like)
+            self._masks[i, window] = _added(self._blocks[i], n_keys, window, like)
         return self._masks[i, window]
 
 
@@ -103,38 +127,31 @@ def _blocks(row: Row, start: int) -> Iterator[_Block]:
         yield _Block(start + branch.start, start + branch.stop, path)
 
 
-def _seen(block: _Block, module: Any, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the keys and values that a block sees, its own last."""
-    own = slice(block.start, block.stop)
-    if block.row is not None:
-        return cast(Kept, block.row.line).write(module.layer_idx, block.row.skip, key[:, :, own], value[:, :, own])
-    if not block.path:
-        return key[:, :, own], value[:, :, own]
-    pieces = (*(slice(a, b) for a, b in block.path), own)
-    keys, values = ([tensor[:, :, piece] for piece in pieces] for tensor in (key, value))
-    return torch.cat(keys, dim=2), torch.cat(values, dim=2)
-
-
-def _mask(block: _Block, n_keys: int, window: int | None) -> Any:
-    """Return which keys each query sees; None where it is all up to itself, and nothing came before."""
+def _added(block: _Block, n_keys: int, window: int | None, like: Tensor) -> Tensor | None:
+    """Return what is added to the attention of each query to each key: 0 or -inf; None for a whole line."""
     n = block.stop - block.start
-    tree = block.row.tree if block.row is not None else None
-    if n == n_keys and window is None and (tree is None or len(tree.branches) == 1):
-        return None
-    before = n_keys - n
-    within = tree.mask() if tree is not None and len(tree.branches) > 1 else np.tri(n, dtype=bool)
-    seen = np.concatenate((np.ones((n, before), dtype=bool), within), axis=1)
+    tree = block.row.tree if block.row is not None and len(block.row.tree.branches) > 1 else None
     if window is not None:
-        depths = np.arange(n) if tree is None else tree.depths - tree.depths[0]
-        far = np.concatenate((np.arange(before), before + depths))
-        seen &= far[None, :] > (before + depths)[:, None] - window
-    return seen
+        return _filled(_near(tree, n, n_keys - n, window), like)
+    if tree is None:
+        return None if n == n_keys else stairs(n, n_keys - n, like)
+    added = like.new_zeros(n, n_keys)
+    added[:, n_keys - n :] = _filled(tree.mask(), like)
+    return added
 
 
-def _added(mask: Any, like: Tensor) -> Tensor:
-    added = torch.zeros(mask.shape, dtype=like.dtype)
-    added.masked_fill_(torch.from_numpy(~mask), float("-inf"))
-    return added.to(like.device)
+def _near(tree: Tree | None, n: int, before: int, window: int) -> Any:
+    """Return which keys each query sees that looks back at most so many tokens: shape (n, before + n)."""
+    within, depths = (
+        (np.tri(n, dtype=bool), np.arange(n)) if tree is None else (tree.mask(), tree.depths - tree.depths[0])
+    )
+    seen = np.concatenate((np.ones((n, before), dtype=bool), within), axis=1)
+    far = np.concatenate((np.arange(before), before + depths))
+    return seen & (far[None, :] > (before + depths)[:, None] - window)
+
+
+def _filled(mask: Any, like: Tensor) -> Tensor:
+    return torch.zeros(mask.shape, dtype=like.dtype).masked_fill_(torch.from_numpy(~mask), -torch.inf).to(like.device)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: Any) -> Tensor:
@@ -143,9 +160,12 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scal
         # On CUDA a mask beside grouped heads would leave the fast kernels.
         key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
         groups = 1
-    return scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=groups > 1
-    )
+    ask = partial(scaled_dot_product_attention, is_causal=mask is None, scale=scale, enable_gqa=groups > 1)
+    if not torch.is_autocast_enabled(query.device.type) or query.is_cuda or not query.requires_grad:
+        return ask(query, key, value, mask)
+    # On CPUs the gradient of attention in bfloat16 takes three times as long as that in float32.
+    with torch.autocast(query.device.type, enabled=False):
+        return ask(query.float(), key.float(), value.float(), None if mask is None else mask.float())
 
 
 def _attention(

@@ -7,8 +7,10 @@ is looked up by its ids alone, whoever asks, and may agree with a line to its en
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from threading import RLock
 from typing import Any
 
@@ -119,8 +121,8 @@ class PrefixCache:
                 found[i] = _with_known(group, windows[i], flat, start + place)
             start += len(group.row.tree)
             first = group.members[0]
-            ends = tuple(end for end in windows[first].ends if end < len(group.trunk))
-            group.line.extend(group.trunk, ends, found[first][: len(ends)])
+            n_ends = bisect_left(windows[first].ends, len(group.trunk))
+            group.line.extend(group.trunk, windows[first].ends[:n_ends], found[first][:n_ends])
         return found
 
     def _chosen(self, windows: Sequence[Window], groups: list[Group]) -> tuple[list[Group], list[Group]]:
@@ -219,12 +221,10 @@ def _shorten(known: dict[Any, Any], most: int) -> None:
 
 def _usable(line: Line, known: int, window: Window) -> int:
     """Return how many of the tokens known can be left unread: up to the first end whose state was not kept."""
-    for i, end in enumerate(window.ends):
-        if end >= known:
-            return known
-        if i >= len(line.ends) or line.ends[i] != end:
-            return end
-    return known
+    n = bisect_left(window.ends, known)
+    if window.ends[:n] == line.ends[:n]:
+        return known
+    return next(end for end, kept in zip_longest(window.ends[:n], line.ends[:n]) if end != kept)
 
 
 def _row(group: Group, lines: Sequence[Ids]) -> Row:
@@ -234,8 +234,8 @@ def _row(group: Group, lines: Sequence[Ids]) -> Row:
 
 def _with_known(group: Group, window: Window, flat: Tensor, place: Any) -> Tensor:
     """Return the states at the ends of a window: those that are known, and then those just made."""
-    new = [end - group.known for end in window.ends if end >= group.known]
-    n_known = len(window.ends) - len(new)
+    n_known = bisect_left(window.ends, group.known)
+    new = [end - group.known for end in window.ends[n_known:]]
     states = flat[place[new]] if new else None
     if not n_known or group.line is None or group.line.states is None:
         assert states is not None

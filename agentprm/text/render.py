@@ -181,7 +181,8 @@ def obstacles(trajectory: Trajectory, sees: LiveSight = "action") -> list[str | 
     picture = f"observation {first} holds a picture, and this model reads text only"
     found: list[str | None] = []
     for t, step in enumerate(trajectory.steps):
-        mute = None if says_something(step.action) else f"step {t} has an empty action"
+        action = step.action
+        mute = None if action.text or says_something(action) else f"step {t} has an empty action"
         found.append(picture if t >= blind else mute)
     return found
 

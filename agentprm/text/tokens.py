@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 from agentprm.errors import InvalidSpec, MissingExtra, TokenMismatch
 from agentprm.text.render import PLAIN, LiveSight, Segment, Template, decided, opening, render, seen
+from agentprm.text.turns import Beginnings, Turn, joined
 from agentprm.types import Step, Trajectory
 from agentprm.values import clean_text
 
@@ -23,7 +24,7 @@ try:
 except ImportError as error:
     raise MissingExtra("models", error.name or "transformers") from error
 
-__all__ = ["Encoded", "Encoder", "Turn", "backend_of", "texts", "train_tokenizer"]
+__all__ = ["Encoded", "Encoder", "backend_of", "texts", "train_tokenizer"]
 
 _MOST_TEXTS = 4096
 _MOST_TURNS = 4096
@@ -44,15 +45,6 @@ class Encoded:
     """The position at which the decision of each step begins, with the marker of its plan or action."""
     first: int = 0
     """The step that the first of `ends` belongs to."""
-
-
-class Turn(NamedTuple):
-    """Some segments in token ids; positions count from the first of them."""
-
-    ids: array[int]
-    ends: tuple[int, ...]
-    starts: tuple[int, ...]
-    begins: tuple[int, ...]
 
 
 class Encoder:
@@ -80,9 +72,11 @@ class Encoder:
         self._tokenizer.encode_special_tokens = True
         self._marks = _ids(self._tokenizer, template)
         self._reserved = frozenset(self._marks.values())
-        self._lead = self._leading_ids()
+        self._lead = Turn(array("i", self._leading_ids()), (), (), ())
+        self._left_out = array("i", [self._marks[template.gap]])
         self._ids_of = lru_cache(_MOST_TEXTS)(self._tokenise)
         self._turns: dict[tuple[Any, ...], tuple[tuple[Any, ...], Turn]] = {}
+        self._beginnings = Beginnings()
 
     @classmethod
     def of(cls, tokenizer: Any, template: Template = PLAIN) -> Encoder:
@@ -110,7 +104,7 @@ class Encoder:
 
     def __call__(self, segments: Iterable[Segment]) -> Encoded:
         """Return the ids of segments, and where steps end; raises TokenMismatch if a text passes for a marker."""
-        return self._joined([self.turn(segments)])
+        return self._encoded(joined([self._lead, self.turn(segments)]))
 
     def readings(self, trajectory: Trajectory, sees: LiveSight) -> list[Encoded]:
         """Return a trajectory in token ids, all steps in one piece."""
@@ -118,12 +112,21 @@ class Encoder:
 
     def trajectory(self, trajectory: Trajectory, sees: LiveSight) -> Encoded:
         """Return the same as for ``render(trajectory, sees)``; turns that were met before are not worded again."""
-        turns = [self._known((trajectory.task, trajectory.meta), (), lambda: opening(trajectory))]
-        for t, step in enumerate(trajectory.steps):
-            turns.append(self._step(step, scored=sees == "result" and t > 0, sees=sees))
+        steps = trajectory.steps
+
+        def turns(start: int) -> Iterator[Turn]:
+            if start == 0:
+                about = trajectory.task, trajectory.meta
+                yield from (self._lead, self._known(about, (), lambda: opening(trajectory)))
+            for t in range(start, len(steps) - 1):
+                yield self._step(steps[t], scored=sees == "result" and t > 0, sees=sees)
+
+        parts = [self._beginnings.of((trajectory.task, trajectory.meta, sees), steps[:-1], turns)]
+        if steps:
+            parts.append(self._step(steps[-1], scored=sees == "result" and len(steps) > 1, sees=sees))
         if sees == "result":
-            turns.append(self.turn([seen(0, trajectory.last, ends_step=len(trajectory) > 0)]))
-        return self._joined(turns)
+            parts.append(self.turn([seen(0, trajectory.last, ends_step=bool(steps))]))
+        return self._encoded(joined(parts))
 
     def _step(self, step: Step, *, scored: bool, sees: LiveSight) -> Turn:
         def worded() -> Iterator[Segment]:
@@ -161,16 +164,8 @@ class Encoder:
                 ids.append(self._marks[self.template.end])
         return Turn(ids, tuple(ends), tuple(turns), tuple(begins))
 
-    def _joined(self, turns: Iterable[Turn]) -> Encoded:
-        ids = array("i", self._lead)
-        ends, starts, begins = list[int](), list[int](), list[int]()
-        for turn in turns:
-            n = len(ids)
-            ends += [n + i for i in turn.ends]
-            starts += [n + i for i in turn.starts]
-            begins += [n + i for i in turn.begins]
-            ids += turn.ids
-        return Encoded(ids, tuple(ends), tuple(starts), array("i", [self._marks[self.template.gap]]), tuple(begins))
+    def _encoded(self, turn: Turn) -> Encoded:
+        return Encoded(turn.ids, turn.ends, turn.starts, self._left_out, turn.begins)
 
     def _tokenise(self, text: str) -> array[int]:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -80,6 +80,11 @@ def windows(encoded: Encoded, context: int, keep: Keep = "left") -> Iterator[Win
     """
     if keep not in get_args(Keep):
         raise InvalidSpec(f"keep is one of {get_args(Keep)}, not {keep!r}")
+    if encoded.ends and encoded.ends[-1] < context:
+        yield Window(
+            encoded.ids[: encoded.ends[-1] + 1], encoded.ends, encoded.first, 0, encoded.begins[: len(encoded.ends)]
+        )
+        return
     opening, start, kept = encoded.ids[: encoded.turns[0] if encoded.turns else 0], 0, 0
     steps: list[int] = []
     for t, end in enumerate(encoded.ends):

@@ -385,6 +385,18 @@ def test_in_half_precision_it_says_about_the_same():
     assert one == pytest.approx(other, abs=0.05)
 
 
+def test_in_half_precision_it_learns_about_the_same():
+    batch = labelled(*forks(3))
+    found = []
+    for half in (False, True):
+        model = made(half=half)
+        model.loss(batch).backward()
+        found.append(torch.cat([p.grad.reshape(-1) for p in model.parameters() if p.grad is not None]))
+    one, other = found
+    assert not torch.equal(one, other)
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.999
+
+
 @pytest.mark.parametrize("bad", [{"train": "some"}, {"rank": 0}, {"memory": -1}])
 def test_what_cannot_be_is_refused(bad):
     with pytest.raises(InvalidSpec):
