@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from typing import Any
 
 import click
 
@@ -10,34 +10,45 @@ from agentprm.cli.output import as_json, say
 
 __all__ = ["score"]
 
-_BATCH = 32
-
 
 @click.command()
 @click.argument("url")
 @click.argument("scorer")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that share the work.")
+@click.option("--follow", is_flag=True, help="Go on with what ends later, until Ctrl-C.")
+@click.option("--batch", default=32, show_default=True, type=click.IntRange(1), help="Trajectories scored at once.")
+@click.option("--tries", default=3, show_default=True, type=click.IntRange(1), help="Attempts, then it has failed.")
 @click.option("--policy", help="Only this policy's episodes.")
 @click.option("--env", help="Only episodes in this environment.")
 @as_json
-def score(url: str, scorer: str, policy: str | None, env: str | None, as_json: bool) -> None:
+def score(url: str, scorer: str, as_json: bool, **how: Any) -> None:
     """Score every trajectory of the store at URL that SCORER (a folder or name:key=value) has not scored yet.
 
-    An interruption loses nothing: run it again and it goes on.
+    Run it on any number of machines against one PostgreSQL, and they share the work. An interruption loses nothing:
+    run it again and it goes on. Exits with 1 when some trajectories could not be scored.
     """
-    from agentprm.progress import progress_bar
-    from agentprm.spec import make
-    from agentprm.store.store import Store
+    from agentprm.spec import resolve
 
-    model = make(scorer)
-    spec, n_trajectories, n_steps = model.spec, 0, 0
-    with Store(url, create=False) as store, progress_bar("scoring", None) as advance:
-        waiting = store.trajectories(without=spec, policy=policy, env=env)
-        while batch := list(islice(waiting, _BATCH)):
-            batch = [trajectory for trajectory in batch if len(trajectory)]
-            store.add(model(batch))
-            n_trajectories += len(batch)
-            n_steps += sum(map(len, batch))
-            advance(len(batch), f"{n_steps} steps")
-    counts = {"trajectories": n_trajectories, "steps": n_steps}
-    line = f"{spec.name} {spec.digest[:8]} scored {n_trajectories} trajectories, {n_steps} steps → {url}"
-    say({"store": url, "scorer": spec.name, "digest": spec.digest, **counts}, as_json, line)
+    scored = resolve("agentprm.serve.scoring:score_store")(url, scorer, say=_remark, **how)
+    done, tally = scored.done, scored.tally
+    n_trajectories = done.scored + done.none
+    lines = [f"{scored.name} {scored.digest[:8]} scored {n_trajectories} trajectories, {done.steps} steps → {url}"]
+    if done.none:
+        lines.append(f"it had no opinion on any step of {done.none} of them")
+    if tally.failed:
+        lines.append(f"{tally.failed} failed; run the same command to try them again:")
+        lines += [f"  {failure.trajectory_id}: {failure.error}" for failure in scored.failures]
+    if scored.is_stopped and not how["follow"]:
+        lines.append(f"stopped with {tally.left} in the queue; run the same command to go on")
+    result = {
+        "store": url, "scorer": scored.name, "digest": scored.digest, "job": scored.job,
+        "trajectories": n_trajectories, "steps": done.steps, "n_scored": done.scored, "n_none": done.none,
+        "n_failed": tally.failed, "n_left": tally.left, "stopped": scored.is_stopped,
+        "failures": [{"trajectory": failure.trajectory_id, "error": failure.error} for failure in scored.failures],
+    }  # fmt: skip
+    say(result, as_json, *lines)
+    click.get_current_context().exit(1 if tally.failed or (scored.is_stopped and not how["follow"]) else 0)
+
+
+def _remark(text: str) -> None:
+    click.echo(f"agentprm: {text}", err=True)

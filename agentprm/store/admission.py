@@ -15,7 +15,7 @@ from agentprm.store.encode import Encoder, Rows
 from agentprm.store.filters import chunks
 from agentprm.types import Ended, Ending, Scores, Trajectory
 
-__all__ = ["admitted"]
+__all__ = ["admitted", "check_units"]
 
 
 def admitted(database: Database, items: Sequence[Trajectory | Scores]) -> tuple[Rows, int]:
@@ -28,7 +28,7 @@ def admitted(database: Database, items: Sequence[Trajectory | Scores]) -> tuple[
     for trajectory in ended:
         encoder.encode(Ended(trajectory.id, _ending(trajectory)), rows)
     _check(scores, {t.id: len(t) for t in fresh} | _lengths(database, {s.trajectory_id for s in scores}))
-    _check_units(database, scores)
+    check_units(database, scores)
     for item in scores:
         encoder.scores(item, rows)
     return rows, len(fresh) + len(ended) + _count_new(database, scores)
@@ -87,7 +87,7 @@ def _check(given: list[Scores], lengths: dict[UUID, int]) -> None:
             )
 
 
-def _check_units(database: Database, given: list[Scores]) -> None:
+def check_units(database: Database, given: list[Scores]) -> None:
     """Refuse scores of another unit or sight than the same recipe's earlier ones: they would be read as those."""
     scorer = tables.scorer.c
     query = sa.select(scorer.digest, scorer.unit, scorer.sees)

@@ -123,19 +123,27 @@ class Database:
             raise unreachable(self, error) from error
 
     @contextmanager
-    def migrating(self) -> Iterator[sa.Connection]:
-        """Give a connection whose transaction keeps every other writer and migration out; raises StoreError."""
+    def changing(self) -> Iterator[sa.Connection]:
+        """Give a connection whose transaction may write, committed at the end; raises StoreError."""
         writing = self.engine.execution_options(agentprm_write=True)
         try:
-            with self.lock, writing.begin() as connection:
-                if not self.is_sqlite:
-                    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305461197)")
+            with self.lock if self.is_sqlite else nullcontext(), writing.begin() as connection:
                 yield connection
-        except DBAPIError as error:
+        except (DBAPIError, self.dialect.loaded_dbapi.Error) as error:
             raise unreachable(self, error) from error
+
+    @contextmanager
+    def migrating(self) -> Iterator[sa.Connection]:
+        """Give a connection whose transaction keeps every other migration out; raises StoreError."""
+        with self.lock, self.changing() as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305461197)")
+            yield connection
 
     def is_away(self, error: Exception) -> bool:
         """Tell whether an error is the database's doing, and may pass, rather than that of the rows."""
+        error = error.__cause__ if isinstance(error, StoreError) else error  # type: ignore[assignment]
+        error = error.orig if isinstance(error, DBAPIError) else error  # type: ignore[assignment]
         driver = self.dialect.loaded_dbapi
         passing = [driver.OperationalError, driver.InternalError, sa.exc.SQLAlchemyError]
         if not self.is_sqlite:

@@ -115,7 +115,7 @@ class Encoder:
 
     def scores(self, scores: Scores, rows: Rows) -> None:
         """Add the rows of one set of scores."""
-        scorer = self._scorer(scores, rows)
+        scorer = self.scorer(scores.source, scores.unit, scores.sees, rows)
         key = self._key(scores.trajectory_id)
         for name, series in (("score", scores.values), *scores.parts.items()):
             part = self._noun(rows, "part", values.clean_text(name))
@@ -248,13 +248,13 @@ class Encoder:
             known = self._digests[id(spec)] = (spec, spec.digest)
         return known[1]
 
-    def _scorer(self, scores: Scores, rows: Rows) -> Noun:
-        spec = scores.source
+    def scorer(self, spec: Spec, unit: str, sees: str, rows: Rows) -> Noun:
+        """Add a version of a scorer to the nouns; return the one that stands for it."""
         noun = Noun("scorer", (self._digest(spec),))
         if noun not in rows.nouns:
             named = [_text_or_none(spec.params.get(name)) for name in ("weights", "template", "tokenizer")]
             name = values.clean_text(spec.name)
-            rows.nouns[noun] = (*noun.key, name, scores.unit, scores.sees, _recipe(spec), *named)
+            rows.nouns[noun] = (*noun.key, name, unit, sees, _recipe(spec), *named)
         return noun
 
     def _shaping(self, spec: Spec, rows: Rows) -> Noun:

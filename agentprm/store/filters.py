@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,7 +15,7 @@ from agentprm.store import tables as t
 from agentprm.store.database import Database
 from agentprm.store.encode import LARGEST, SMALLEST, microseconds
 
-__all__ = ["chunks", "find", "latest_outcome", "several"]
+__all__ = ["chunks", "find", "latest_outcome", "matching", "require_filters", "several"]
 
 _MOST_AT_ONCE = 10_000
 """Ids in one statement; SQLite takes 32,766 parameters, PostgreSQL 65,535."""
@@ -29,6 +29,7 @@ _COLUMNS: dict[str, sa.Column[Any]] = {
     "status": t.trajectory.c.status,
     "parent": t.trajectory.c.parent_id,
 }
+_NAMES = {*_COLUMNS, "seed", "since", "until", "ended", "outcome", "without", "limit"}
 T = TypeVar("T")
 
 
@@ -48,13 +49,21 @@ def several(wanted: Any) -> list[Any]:
     return [wanted] if isinstance(wanted, (str, UUID)) or not isinstance(wanted, Iterable) else list(wanted)
 
 
+def require_filters(given: Iterable[str], unless: Collection[str] = ()) -> None:
+    """Raise TypeError for a keyword that is no filter here."""
+    known = _NAMES - set(unless)
+    if wrong := sorted(set(given) - known):
+        raise TypeError(f"{', '.join(wrong)} is no filter here: there are {', '.join(sorted(known))}")
+
+
 def find(database: Database, **filters: Any) -> list[UUID]:
     """Return the ids of the trajectories that match, oldest first; see `Store.trajectories`.
 
     Raises InvalidTrajectory for a `since` or `until` without a time zone.
     """
     ids, limit = filters.pop("id", None), filters.pop("limit", None)
-    queries = [_matching(filters)]
+    begun = (t.trajectory.c.started_at, t.trajectory.c.id)
+    queries = [matching(begun, filters).order_by(*begun)]
     if ids is not None:
         wanted = list(dict.fromkeys(several(ids)))
         queries = [queries[0].where(t.trajectory.c.id.in_(chunk)) for chunk in chunks(wanted)]
@@ -65,20 +74,21 @@ def find(database: Database, **filters: Any) -> list[UUID]:
     return [key for _, key in sorted(found)[:limit]]
 
 
-def _matching(filters: dict[str, Any]) -> sa.Select[Any]:
+def matching(columns: Sequence[Any], filters: Mapping[str, Any]) -> sa.Select[Any]:
+    """Return, as SQL, columns of the trajectories that match; see `Store.trajectories`."""
     joined = t.trajectory.join(t.task).outerjoin(t.env).outerjoin(t.policy)
-    query = sa.select(t.trajectory.c.started_at, t.trajectory.c.id).select_from(joined).where(*_rest(filters))
+    query = sa.select(*columns).select_from(joined).where(*_rest(filters))
     for name, column in _COLUMNS.items():
         if filters.get(name) is not None:
             query = query.where(column.in_([_clean(value) for value in several(filters[name])]))
-    return query.order_by(t.trajectory.c.started_at, t.trajectory.c.id)
+    return query
 
 
 def _clean(value: Any) -> Any:
     return values.clean_text(value) if isinstance(value, str) else value
 
 
-def _rest(filters: dict[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
+def _rest(filters: Mapping[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
     if filters.get("seed") is not None:
         yield _seeded([int(seed) for seed in several(filters["seed"])])
     if filters.get("since") is not None:

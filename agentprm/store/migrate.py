@@ -15,7 +15,7 @@ from agentprm.store.url import plain_url
 
 __all__ = ["HEAD", "check", "current", "ensure", "upgrade"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this version reads and writes."""
 
 

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from agentprm.errors import InvalidTrajectory, NoSuchTrajectory, StoreClosed, StoreError
 from agentprm.store import migrate, reader, tables
 from agentprm.store.admission import admitted
+from agentprm.store.completion import read_completed
 from agentprm.store.database import close_database, open_database
 from agentprm.store.encode import Rows, microseconds
-from agentprm.store.filters import chunks
+from agentprm.store.filters import chunks, require_filters
 from agentprm.store.forget import forget
 from agentprm.store.reader import Rewards
 from agentprm.store.url import plain_url
@@ -137,6 +138,24 @@ class Store:
         filters = {name: value for name, value in locals().items() if name != "self"}
         self._usable().settle()
         return reader.read_trajectories(self._database, **filters)
+
+    def completed(self, after: int = 0, *, follow: bool = False, **filters: Any) -> Iterator[tuple[int, Trajectory]]:
+        """Yield ended trajectories in the order in which they ended up in the store, each with its place in that order.
+
+        Whoever goes on with `after=` the last place seen misses none and sees none twice, however late a recorder
+        elsewhere commits: online training and scoring read this way. `follow` waits for more instead of ending. The
+        filters are those of `trajectories` but `id` and `limit`. Raises StoreError when a place cannot be given.
+
+        >>> from agentprm.testing.trajectories import corridors
+        >>> with Store(":memory:") as store:
+        ...     n_added = store.add(corridors(3))
+        ...     first, *_ = store.completed()
+        ...     [place for place, _ in store.completed(after=first[0])]
+        [2, 3]
+        """
+        require_filters(filters, {"id", "limit"})
+        self._usable().settle()
+        return read_completed(self._database, after, follow, filters)
 
     def scores(
         self,

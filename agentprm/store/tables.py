@@ -28,6 +28,8 @@ __all__ = [
     "part",
     "policy",
     "score",
+    "score_claim",
+    "score_job",
     "score_note",
     "scorer",
     "shaping",
@@ -86,6 +88,12 @@ def _of_trajectory(*, key: bool) -> sa.Column[Any]:
 
 def _noun(name: str, *, null: bool = True, key: bool = False) -> sa.Column[Any]:
     return sa.Column(f"{name}_id", sa.Integer, sa.ForeignKey(f"{name}.id"), primary_key=key, nullable=null)
+
+
+def _index_where(condition: str, *columns: str, name: str | None = None) -> sa.Index:
+    """Return an index of only those rows that are asked for through it."""
+    where = sa.text(condition)
+    return sa.Index(name, *columns, unique=name is not None, sqlite_where=where, postgresql_where=where)
 
 
 def _idx() -> sa.Column[Any]:
@@ -156,7 +164,9 @@ trajectory = sa.Table(
     sa.Column("started_at", _Big, nullable=False, index=True),
     sa.Column("ended_at", _Big),
     sa.Column("meta", sa.Text),
+    sa.Column("completed", _Big, index=True),
     sa.Index(None, "task_id", "policy_id"),
+    _index_where("status IS NOT NULL AND completed IS NULL", "ended_at", "id"),
 )
 step = sa.Table(
     "step",
@@ -255,4 +265,32 @@ ingest = sa.Table(
     sa.Column("seq", _Big, primary_key=True, autoincrement=False),
     sa.Column("committed_at", _Big, nullable=False),
     sa.Column("n_rows", sa.Integer, nullable=False),
+)
+
+score_job = sa.Table(
+    "score_job",
+    metadata,
+    sa.Column("id", TrajectoryId, primary_key=True),
+    _noun("scorer", null=False),
+    sa.Column("selector", sa.Text, nullable=False),
+    sa.Column("place", _Big, nullable=False),
+    sa.Column("started_at", _Big, nullable=False),
+    sa.Column("ended_at", _Big),
+    sa.Column("n_scored", _Big, nullable=False),
+    sa.Column("n_none", _Big, nullable=False),
+    _index_where("ended_at IS NULL", "scorer_id", "selector", name="uq_score_job_scorer_id_selector"),
+)
+score_claim = sa.Table(
+    "score_claim",
+    metadata,
+    sa.Column("job_id", TrajectoryId, sa.ForeignKey("score_job.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column(
+        "trajectory_id", TrajectoryId, sa.ForeignKey("trajectory.id", ondelete="CASCADE"), primary_key=True, index=True
+    ),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("worker", sa.Text),
+    sa.Column("until", _Big),
+    sa.Column("error", sa.Text),
+    sa.Column("failed_at", _Big),
+    _index_where("failed_at IS NULL", "job_id", "tries", "trajectory_id"),
 )

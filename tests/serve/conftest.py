@@ -1,5 +1,8 @@
 """The world that pages are tested with, served."""
 
+import importlib.metadata
+import importlib.util
+import shutil
 import sys
 import threading
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "report"))
 
 from report_world import rose, sank
 
-from agentprm import Store
+from agentprm import Store, spec
 from agentprm.serve.view import View
 
 
@@ -48,3 +51,30 @@ def serve(store):
     yield start
     for block in opened:
         block.__exit__(None, None, None)
+
+
+_engines = importlib.util.spec_from_file_location("engines", Path(__file__).parents[1] / "store" / "conftest.py")
+engines = importlib.util.module_from_spec(_engines)
+_engines.loader.exec_module(engines)
+postgres, url, state = engines.postgres, engines.url, engines.state
+
+
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory):
+    """A folder in which the scorer `odd` is installed, as another package would be; worker processes find it."""
+    folder = tmp_path_factory.mktemp("plugins")
+    about = folder / "odd_scorer-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-scorer\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[agentprm.scorers]\nodd = odd_scorer:Odd\n")
+    shutil.copy(Path(__file__).with_name("odd_scorer.py"), folder)
+    return folder
+
+
+@pytest.fixture
+def odd(plugins, monkeypatch):
+    """The scorer `odd`, known here as well."""
+    monkeypatch.syspath_prepend(str(plugins))
+    monkeypatch.setattr(spec, "_plugins", lambda: {"odd": importlib.metadata.EntryPoint(
+        "odd", "odd_scorer:Odd", "agentprm.scorers")})  # fmt: skip
+    return "odd"

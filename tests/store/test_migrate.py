@@ -215,15 +215,17 @@ def test_a_newer_database_is_refused(stamped, url, database, allow):
     stamped("zzzz")
     with pytest.raises(NewerDatabase):
         migrate.upgrade(database)
-    with pytest.raises(NewerDatabase, match=r"is at revision zzzz, this version knows up to 0001.*pip install -U"):
+    with pytest.raises(
+        NewerDatabase, match=rf"is at revision zzzz, this version knows up to {migrate.HEAD}.*pip install -U"
+    ):
         Store(url, migrate=allow)
 
 
 def test_an_older_database_is_upgraded_unless_that_is_forbidden(stamped, url, monkeypatch):
     stamped("0000")
-    monkeypatch.setattr(migrate, "_known", lambda: {"0000", "0001"})
+    monkeypatch.setattr(migrate, "_known", lambda: {"0000", migrate.HEAD})
     with pytest.raises(
-        OutdatedDatabase, match=r"is at revision 0000, this version needs 0001: run `agentprm db upgrade"
+        OutdatedDatabase, match=rf"is at revision 0000, this version needs {migrate.HEAD}: run `agentprm db upgrade"
     ):
         Store(url, migrate=False)
     upgraded = []

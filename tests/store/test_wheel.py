@@ -61,7 +61,7 @@ def python(tmp_path):
 
 def look(python, tmp_path, **environment):
     file, folder, revision = json.loads(run(python, "-c", LOOKING, tmp_path / "runs.db", **environment))
-    assert revision == "0001"
+    assert revision == "0002"
     return Path(file), Path(folder)
 
 
