@@ -13,6 +13,7 @@ both sides (what was given, what was expected) and the way out::
     ├── MissingText       (ValueError)      an environment or step without words for a model that reads words
     ├── MissingExtra      (ImportError)     an optional dependency that is not installed
     ├── StoreError        (RuntimeError)    the database said no
+    │   ├── DamagedDatabase                 a file that something else has written into, or cut short
     │   ├── NotOurDatabase                  a file or schema that is something else
     │   ├── NewerDatabase                   written by a newer agentprm
     │   ├── OutdatedDatabase                needs an upgrade that was not allowed here
@@ -32,6 +33,7 @@ both sides (what was given, what was expected) and the way out::
 __all__ = [
     "AgentPRMError",
     "BadAnswer",
+    "DamagedDatabase",
     "InvalidFormat",
     "InvalidScores",
     "InvalidSpec",
@@ -110,6 +112,10 @@ class StoreError(AgentPRMError, RuntimeError):
 
 class NotOurDatabase(StoreError):
     """A file or schema that is something else than an agentprm store."""
+
+
+class DamagedDatabase(StoreError):
+    """A store that something else has written into, or that was cut short; the message says how to salvage it."""
 
 
 class NewerDatabase(StoreError):

@@ -1,4 +1,4 @@
-"""`agentprm db`: the schema of a store, and what waits beside it."""
+"""`agentprm db`: the schema of a store, whether it is whole, and what waits beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["db"]
 
 @click.group()
 def db() -> None:
-    """Make, upgrade or check the schema of a store; drain its spool."""
+    """Make, upgrade or check a store; drain its spool; salvage what is damaged."""
 
 
 @db.command()
@@ -47,19 +47,49 @@ def current(url: str, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def check(ctx: click.Context, url: str, as_json: bool) -> None:
-    """Compare the tables at URL with what this version expects; exits with 1 when they differ."""
+    """Check that the store at URL is whole and its tables are what this version expects; exits with 1 when not.
+
+    Of a SQLite file every page is read.
+    """
     from agentprm.store import migrate
+    from agentprm.store.integrity import damages
+    from agentprm.store.url import is_file, plain_url, read_url
 
     revision = migrate.current(url)
     if revision is None:
         words = f"{url} is empty: make its schema with `agentprm db upgrade {url}`"
-        say({"url": url, "revision": None, "differences": ["empty"]}, as_json, words)
+        say({"url": url, "revision": None, "differences": ["empty"], "damages": []}, as_json, words)
         ctx.exit(1)
-    differences = migrate.check(url)
-    is_fine = revision == migrate.HEAD and not differences
-    lines = [*differences, f"{url}: {'as expected' if is_fine else f'differs (revision {revision})'}"]
-    say({"url": url, "revision": revision, "differences": differences}, as_json, *lines)
-    ctx.exit(0 if is_fine else 1)
+    differences, wrong = migrate.check(url), damages(url)
+    lines = [*differences, *wrong]
+    salvage = f"`agentprm db salvage {url} NEW` puts what can be read into a new store"
+    way_out = salvage if is_file(url) else "restore a backup, or delete what is named"
+    state = f"damaged: {way_out}" if wrong else f"differs (revision {revision})" if differences else "as expected"
+    if not lines and revision != migrate.HEAD:
+        state = f"at revision {revision}, this version's is {migrate.HEAD}: run `agentprm db upgrade {url}`"
+    result = {"url": plain_url(read_url(url)), "revision": revision, "differences": differences, "damages": wrong}
+    say(result, as_json, *lines, f"{url}: {state}")
+    ctx.exit(0 if revision == migrate.HEAD and not lines else 1)
+
+
+@db.command()
+@click.argument("broken")
+@click.argument("new")
+@as_json
+def salvage(broken: str, new: str, as_json: bool) -> None:
+    """Put what can be read of the damaged file BROKEN, and what waits in its spool, into the store NEW.
+
+    BROKEN is left as it is. An episode of which a step is lost ends before it.
+    """
+    from agentprm.store import salvage as damaged
+
+    found = damaged.salvage(broken, new)
+    counts = found._asdict()
+    said = f"{new}: {found.whole} trajectories whole, {len(found.cut)} cut short, {len(found.lost)} lost"
+    waiting = f"{found.spooled} steps came from the spool, {found.dropped} of it fitted no trajectory"
+    gaps = [f"{table}: {n} stretches could not be read" for table, n in found.gaps.items()]
+    nouns = [f"{table}: {n} that something named are lost" for table, n in found.nouns.items()]
+    say({"broken": broken, "new": new, **counts}, as_json, said, waiting, *gaps, *nouns)
 
 
 @db.command()

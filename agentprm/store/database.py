@@ -15,19 +15,21 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from agentprm.errors import StoreError
+from agentprm.errors import DamagedDatabase, StoreError
 from agentprm.store.engine import make_engine
 from agentprm.store.file import DatabaseFile
 from agentprm.store.spool import Spool
 from agentprm.store.unreachable import unreachable
 from agentprm.store.url import is_memory, read_url
 
-__all__ = ["Database", "close_database", "open_database"]
+__all__ = ["Database", "close_database", "is_open", "open_database"]
 
 _BUSY_S = 2.0
 """How long a recorder waits for another's transaction, or for a server, before its rows go to the spool."""
 _AGAIN_S = 0.1
 """How long once that was in vain, until it was not."""
+_SHORT_S, _SOON_S, _LONG_S = 0.0005, 0.05, 0.005
+"""Between attempts to write to a file: pauses of this length, for so long, and then of that."""
 _PATIENCE_S = 30.0
 """How long a person waits."""
 
@@ -74,9 +76,10 @@ class Database:
             cursor = connection.cursor()
             try:
                 if self.is_sqlite:
-                    cursor.execute("BEGIN IMMEDIATE")
+                    self._in_turn(lambda: cursor.execute("BEGIN IMMEDIATE"))
                 yield cursor
-                connection.commit()
+                self._in_turn(connection.commit)
+                self._note_journal()
             finally:
                 with suppress(Exception):
                     cursor.close()
@@ -89,6 +92,23 @@ class Database:
             raise
         finally:
             self.lock.release()
+
+    def _in_turn(self, attempt: Callable[[], T]) -> T:
+        """Do what may have to wait for another writer of the file; a server lets its clients wait by itself."""
+        # SQLite's own pauses grow to 100 ms, and whoever sleeps is overtaken: of eight writers some starve for seconds.
+        began = time.monotonic()
+        while True:
+            try:
+                return attempt()
+            except Exception as error:
+                waited = time.monotonic() - began
+                if not self.is_sqlite or not self._is_busy(error) or waited >= self._wait_s:
+                    raise
+                time.sleep(_SHORT_S if waited < _SOON_S else _LONG_S)
+
+    @property
+    def _wait_s(self) -> float:
+        return _AGAIN_S if self._was_away else _BUSY_S
 
     def patiently(self, attempt: Callable[[], T]) -> T:
         """Try again while others are writing, as long as a person waits: recorders get between the attempts."""
@@ -123,6 +143,18 @@ class Database:
             raise unreachable(self, error) from error
 
     @contextmanager
+    def asking(self) -> Iterator[sa.Connection]:
+        """Give a connection for SQL of one's own; raises StoreError for what is no fault of the statement."""
+        try:
+            with self.connecting() as connection:
+                yield connection
+        except DBAPIError as error:
+            why = unreachable(self, error)
+            if error.connection_invalidated or isinstance(why, DamagedDatabase):
+                raise why from error
+            raise
+
+    @contextmanager
     def changing(self) -> Iterator[sa.Connection]:
         """Give a connection whose transaction may write, committed at the end; raises StoreError."""
         writing = self.engine.execution_options(agentprm_write=True)
@@ -150,7 +182,7 @@ class Database:
             passing.append(driver.InterfaceError)
         return isinstance(error, tuple(passing)) or type(error) is driver.DatabaseError
 
-    def enter_wal(self, tries: int = 60) -> None:
+    def enter_wal(self, tries: int = 600) -> None:
         """Let readers and the writer of a SQLite file not wait for each other; the file remembers it."""
         # Switching a brand-new file to WAL ignores the busy timeout: about 1 % of openings fail when several race.
         for attempt in range(tries):
@@ -166,17 +198,32 @@ class Database:
 
     def _connection(self) -> Any:
         if self._file is not None and self._file.is_another():
-            self._forget_writer()
-            self.engine.dispose()
+            self._start_over()
             self._file.meet()
+        elif self._file is not None and self._file.has_lost_journal():
+            self._save_journal(self._file)
         if self._writer is None:
             self._writer = self.engine.raw_connection()
-            wait = _milliseconds(_AGAIN_S if self._was_away else _BUSY_S)
+            wait = f"SET lock_timeout = {int(self._wait_s * 1_000)}"
             cursor = self._writer.cursor()
-            cursor.execute(f"PRAGMA busy_timeout={wait}" if self.is_sqlite else f"SET lock_timeout = {wait}")
+            cursor.execute("PRAGMA busy_timeout=0" if self.is_sqlite else wait)
             cursor.close()
             self._writer.commit()  # rolling back would take the setting with it
         return self._writer
+
+    def _note_journal(self) -> None:
+        if self._file is not None:
+            self._file.note_journal()
+
+    def _save_journal(self, file: DatabaseFile) -> None:
+        """Write what lies in a deleted journal into the file while this process still has it; then make a new one."""
+        if file.say_lost_journal() and self._writer is not None:
+            self._writer.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._forget_writer()
+        self.engine.dispose()
 
     def _note(self, *, back: bool) -> None:
         """Connect anew after a failure, and once more when it is back, then to wait as long as before."""
@@ -187,14 +234,21 @@ class Database:
     def _forget_writer(self) -> None:
         """Let the next transaction connect anew; what is in memory would be gone with its connection."""
         if not self.is_memory and self._writer is not None:
-            writer, self._writer = self._writer, None
+            writer = self._take_writer()
             with suppress(Exception):
                 writer.invalidate()
+
+    def _take_writer(self) -> Any:
+        """Give up the connection that writes; with the last one of a file SQLite takes its journal away."""
+        writer, self._writer = self._writer, None
+        if self._file is not None:
+            self._file.forget_journal()
+        return writer
 
     def dispose(self) -> None:
         """Close every connection of this process."""
         with self.lock:
-            writer, self._writer = self._writer, None
+            writer = self._take_writer()
             if writer is not None:
                 writer.close()
             self.engine.dispose()
@@ -208,10 +262,6 @@ class Database:
         self.engine.dispose(close=False)
         if self.spool is not None:
             self.spool.abandon()
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1_000)
 
 
 _open: dict[URL, Database] = {}
@@ -235,6 +285,11 @@ def open_database(form: str | Path | URL, *, create: bool = True) -> Database:
                 _open[url] = database
         database.users += 1
         return database
+
+
+def is_open(url: URL) -> bool:
+    """Tell whether this process has a database open."""
+    return url in _open
 
 
 def close_database(database: Database) -> None:

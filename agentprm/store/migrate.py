@@ -13,7 +13,7 @@ from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase, Sto
 from agentprm.store.database import Database, close_database, open_database
 from agentprm.store.url import plain_url
 
-__all__ = ["HEAD", "check", "current", "ensure", "upgrade"]
+__all__ = ["HEAD", "check", "current", "ensure", "opened", "upgrade"]
 
 HEAD = "0002"
 """The revision that this version reads and writes."""
@@ -26,7 +26,8 @@ def migrations() -> Path:
 
 
 @contextmanager
-def _opened(form: Database | str | Path, *, create: bool = False) -> Iterator[Database]:
+def opened(form: Database | str | Path, *, create: bool = False) -> Iterator[Database]:
+    """Give the database at a URL, and let it go; one that is open already is left open."""
     if isinstance(form, Database):
         yield form
         return
@@ -42,7 +43,7 @@ def current(store: Database | str | Path) -> str | None:
 
     Raises NotOurDatabase when it holds tables of something else.
     """
-    with _opened(store) as database, database.reading() as connection:
+    with opened(store) as database, database.reading() as connection:
         return _current(connection)
 
 
@@ -89,7 +90,7 @@ def upgrade(store: Database | str | Path, revision: str = "head") -> None:
     """Bring the store at a URL to `revision`, in one transaction under a lock; make it if there is none."""
     from alembic import command
 
-    with _opened(store, create=True) as database, database.migrating() as connection:
+    with opened(store, create=True) as database, database.migrating() as connection:
         _refuse_newer(database, _current(connection))
         config = _config()
         config.attributes["connection"] = connection
@@ -103,7 +104,7 @@ def check(store: Database | str | Path) -> list[str]:
 
     from agentprm.store.tables import metadata
 
-    with _opened(store) as database, database.reading() as connection:
+    with opened(store) as database, database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return [str(difference) for difference in compare_metadata(context, metadata)]
 

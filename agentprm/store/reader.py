@@ -12,11 +12,12 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentprm import values
-from agentprm.errors import InvalidSpec, NoSuchTrajectory
+from agentprm.errors import DamagedDatabase, InvalidSpec, NoSuchTrajectory
 from agentprm.store import tables as t
 from agentprm.store.database import Database
 from agentprm.store.encode import SAME_AS_TEXT
 from agentprm.store.filters import chunks, find, latest_outcome, several
+from agentprm.store.url import plain_url
 from agentprm.types import Action, Ending, Fork, Image, Observation, Scores, Spec, Step, Task, ToolCall, Trajectory
 
 __all__ = ["Rewards", "latest_outcome", "read_rewards", "read_scores", "read_trajectories"]
@@ -46,7 +47,16 @@ def read_trajectories(database: Database, **filters: Any) -> Iterator[Trajectory
     for chunk in chunks(find(database, **filters), _CHUNK):
         with database.reading() as connection:
             found = _Chunk(connection, chunk)
-        yield from (found.trajectory(i) for i in chunk if i in found.heads)
+        yield from (_sound(database, found, i) for i in chunk if i in found.heads)
+
+
+def _sound(database: Database, found: _Chunk, key: UUID) -> Trajectory:
+    try:
+        return found.trajectory(key)
+    except (LookupError, ValueError, TypeError, OverflowError) as error:
+        way_out = "`agentprm db salvage` puts what can be read into a new store" if database.is_sqlite else "delete it"
+        why = f"{type(error).__name__}: {error}"
+        raise DamagedDatabase(f"trajectory {key} in {plain_url(database.url)} is damaged ({why}): {way_out}") from error
 
 
 class _Chunk:

@@ -232,10 +232,11 @@ class Store:
     def connection(self) -> Any:
         """Return a context manager giving a SQLAlchemy connection, for reading with SQL of your own.
 
-        The views ``v_trajectory``, ``v_step``, ``v_tool_call`` and ``v_score`` have names and readable ids.
+        The views ``v_trajectory``, ``v_step``, ``v_tool_call`` and ``v_score`` have names and readable ids. Raises
+        StoreError for a damaged file or a server that went away, and what SQLAlchemy says of the statement.
         """
         self._usable().settle()
-        return self._database.connecting()
+        return self._database.asking()
 
     def _usable(self) -> Writer:
         if self._closed:

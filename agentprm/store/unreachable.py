@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
-from agentprm.errors import NotOurDatabase, StoreError
+from agentprm.errors import DamagedDatabase, NotOurDatabase, StoreError
 from agentprm.store.url import plain_url
 
 if TYPE_CHECKING:
     from agentprm.store.database import Database
 
 __all__ = ["unreachable"]
+
+_DAMAGED = ("malformed", "Could not decode to UTF-8", "unsupported file format")
+"""What SQLite says of a file that something else has written into."""
 
 
 def unreachable(database: Database, error: Exception) -> StoreError:
@@ -21,7 +24,20 @@ def unreachable(database: Database, error: Exception) -> StoreError:
     error = error.orig if isinstance(error, DBAPIError) and isinstance(error.orig, Exception) else error
     why = str(error).strip()
     if "not a database" in why:
-        return NotOurDatabase(f"{where} is no SQLite database: choose another file for the store")
+        return NotOurDatabase(
+            f"{where} is no SQLite database: choose another file for the store; if it was one and is damaged, "
+            f"`agentprm db salvage {where} NEW` reads what can be read"
+        )
+    if database.is_sqlite and any(sign in why for sign in _DAMAGED):
+        return DamagedDatabase(
+            f"{where} is damaged ({why.splitlines()[0]}): `agentprm db check {where}` says where, `agentprm db salvage "
+            f"{where} NEW` puts what can be read into a new store"
+        )
+    if "disk I/O error" in why:
+        return StoreError(
+            f"cannot use {where}: disk I/O error; either the disk fails, or {where}-wal was deleted under a program "
+            f"that still records: end that, then run `agentprm db check {where}`"
+        )
     if database.is_read_only and ("readonly" in why or "unable to open" in why):
         return StoreError(_read_only(where, why))
     if "readonly" in why or "unable to open" in why:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from agentprm.errors import StoreError
 
-__all__ = ["is_memory", "plain_url", "read_url"]
+__all__ = ["is_file", "is_memory", "plain_url", "read_url"]
 
 _SECRETS = ("password", "sslpassword")
 """Where a password may also stand: among the options behind the question mark."""
@@ -61,6 +61,12 @@ def _with_password(url: URL) -> URL:
 def is_memory(url: URL) -> bool:
     """Tell whether a database lies nowhere, and goes with its process."""
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def is_file(form: str | Path | URL) -> bool:
+    """Tell whether a database is a file."""
+    url = read_url(form)
+    return url.get_backend_name() == "sqlite" and not is_memory(url)
 
 
 def plain_url(url: URL) -> str:

@@ -1,0 +1,110 @@
+"""Making what was rescued a store again: every row has what it belongs to, every episode is whole up to its end."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from agentprm import values
+
+__all__ = ["cohere", "shorten"]
+
+_STAND_INS = {
+    "task": "INSERT INTO task (id, key, text_hash, text) VALUES (?1, 'lost task ' || ?1, zeroblob(16), '(lost)')",
+    "tool": "INSERT INTO tool (id, name) VALUES (?1, 'lost tool ' || ?1)",
+}
+"""What stands for a noun that was lost and that a row cannot be without."""
+_FIRST_GAPS = """
+    SELECT trajectory_id, min(CASE WHEN n <> idx THEN n END), max(idx) + 1, count(*) FROM
+    (SELECT trajectory_id, idx, row_number() OVER (PARTITION BY trajectory_id ORDER BY idx) - {first} AS n FROM {table})
+    GROUP BY trajectory_id"""
+_CALLS_LOST = """
+    SELECT s.trajectory_id, min(s.idx) FROM step s
+    LEFT JOIN (SELECT trajectory_id, idx, count(*) AS n, max(position) AS last FROM tool_call GROUP BY 1, 2) c
+           ON c.trajectory_id = s.trajectory_id AND c.idx = s.idx
+    WHERE s.kind = 'tool' AND (c.n IS NULL OR c.n <> c.last + 1) GROUP BY 1"""
+_OF_STEPS = ("content", "step", "tool_call", "score", "score_note")
+
+
+def cohere(db: sqlite3.Connection) -> tuple[list[bytes], list[bytes], dict[str, int]]:
+    """Make a store of rows that belong together; foreign keys are off.
+
+    Returns the trajectories that were cut to the steps before the first one lost, those that were lost, and how many
+    rows of each table of nouns were lost.
+    """
+    db.execute("CREATE TEMP TABLE seen AS SELECT id FROM trajectory")
+    for table in ("content", "step", "tool_call"):
+        db.execute(f"INSERT INTO seen SELECT DISTINCT trajectory_id FROM {table}")
+    lost_nouns = _link(db)
+    cut = _cut(db)
+    _link(db)  # what belonged to an episode that is gone
+    lost = [row[0] for row in db.execute("SELECT DISTINCT id FROM seen WHERE id NOT IN (SELECT id FROM trajectory)")]
+    return cut, lost, lost_nouns
+
+
+def _link(db: sqlite3.Connection) -> dict[str, int]:
+    lost: dict[str, int] = {}
+    tables = [row[0] for row in db.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")]
+    for table in tables:
+        needed = {row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[3] or row[5]}
+        for key in db.execute(f"PRAGMA foreign_key_list({table})").fetchall():
+            _, _, parent, column, there, *_ = key
+            n = _mend(db, table, column, parent, there or "id", column in needed)
+            if n and parent != "trajectory":
+                lost[parent] = lost.get(parent, 0) + n
+    for table in ("score", "score_note"):  # without a foreign key
+        db.execute(f"DELETE FROM {table} WHERE trajectory_id NOT IN (SELECT id FROM trajectory)")
+    return lost
+
+
+def _mend(db: sqlite3.Connection, table: str, column: str, parent: str, there: str, is_needed: bool) -> int:
+    """Give the rows of a table whose noun was lost a stand-in, or none, or drop them; return how many nouns were."""
+    dangling = f"{column} IS NOT NULL AND {column} NOT IN (SELECT {there} FROM {parent})"
+    lost = db.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {dangling}").fetchall()
+    if not lost:
+        return 0
+    if not is_needed:
+        db.execute(f"UPDATE {table} SET {column} = NULL WHERE {dangling}")
+    elif parent in _STAND_INS:
+        db.executemany(_STAND_INS[parent], lost)
+    else:
+        db.execute(f"DELETE FROM {table} WHERE {dangling}")
+    return len(lost)
+
+
+def _cut(db: sqlite3.Connection) -> list[bytes]:
+    """Cut each episode before the first step that is not whole; return the ids of those that were cut."""
+    keys = [row[0] for row in db.execute("SELECT id FROM trajectory")]
+    contents, steps = _lengths(db, "content", 2), _lengths(db, "step", 1)
+    calls, cut = dict(db.execute(_CALLS_LOST).fetchall()), []
+    for key in keys:
+        (seen, n_seen), (done, n_done) = contents.get(key, (0, 0)), steps.get(key, (0, 0))
+        whole, of = min(seen - 1, done, calls.get(key, done)), max(n_seen, n_done)
+        if whole < 0 or (whole == 0 < of):
+            db.execute("DELETE FROM trajectory WHERE id = ?", (key,))
+        elif whole < of:
+            shorten(db, key, whole, of)
+            cut.append(key)
+    return cut
+
+
+def _lengths(db: sqlite3.Connection, table: str, first: int) -> dict[bytes, tuple[int, int]]:
+    """Return, by trajectory, how many rows stand without a gap, and how many there were."""
+    rows = db.execute(_FIRST_GAPS.format(table=table, first=first))
+    return {key: (n if gap is None else gap + first - 1, of) for key, gap, of, n in rows}
+
+
+def shorten(db: sqlite3.Connection, key: bytes, whole: int, of: int | None = None) -> None:
+    """Leave the first steps of an episode, and say in its `meta` how many `of` there were."""
+    if of is None:
+        of = int(db.execute("SELECT count(*) FROM step WHERE trajectory_id = ?", (key,)).fetchone()[0])
+    for table in _OF_STEPS:
+        db.execute(f"DELETE FROM {table} WHERE trajectory_id = ? AND idx >= ?", (key, whole))
+    (meta,) = db.execute("SELECT meta FROM trajectory WHERE id = ?", (key,)).fetchone()
+    known: dict[str, Any] = values.decode(meta) if meta else {}
+    said, _ = values.encode({**known, "salvaged": {"steps": whole, "of": of}})
+    db.execute(
+        "UPDATE trajectory SET meta = ?, status = 'incomplete', terminated = 0, truncated = 0, "
+        "ended_at = coalesce(ended_at, started_at) WHERE id = ?",
+        (said, key),
+    )
