@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 from agentprm import values
@@ -26,9 +27,10 @@ _CALLS_LOST = """
 _OF_STEPS = ("content", "step", "tool_call", "score", "score_note")
 
 
-def cohere(db: sqlite3.Connection) -> tuple[list[bytes], list[bytes], dict[str, int]]:
+def cohere(db: sqlite3.Connection, last: Mapping[bytes, int | None]) -> tuple[list[bytes], list[bytes], dict[str, int]]:
     """Make a store of rows that belong together; foreign keys are off.
 
+    `last` holds the index of the last row of an episode where that cannot be seen from the rows; None where it is lost.
     Returns the trajectories that were cut to the steps before the first one lost, those that were lost, and how many
     rows of each table of nouns were lost.
     """
@@ -36,10 +38,18 @@ def cohere(db: sqlite3.Connection) -> tuple[list[bytes], list[bytes], dict[str, 
     for table in ("content", "step", "tool_call"):
         db.execute(f"INSERT INTO seen SELECT DISTINCT trajectory_id FROM {table}")
     lost_nouns = _link(db)
-    cut = _cut(db)
+    cut = _cut(db, last)
+    _count_on(db)
     _link(db)  # what belonged to an episode that is gone
     lost = [row[0] for row in db.execute("SELECT DISTINCT id FROM seen WHERE id NOT IN (SELECT id FROM trajectory)")]
     return cut, lost, lost_nouns
+
+
+def _count_on(db: sqlite3.Connection) -> None:
+    """Let the numbers of ended trajectories go on behind the highest, if the last one given out was lost."""
+    if any(row[1] == "completed" for row in db.execute("PRAGMA table_info(trajectory)")):
+        highest = "(SELECT coalesce(max(completed), 0) FROM trajectory)"
+        db.execute(f"UPDATE meta SET value = max(CAST(value AS INTEGER), {highest}) WHERE key = 'completed'")
 
 
 def _link(db: sqlite3.Connection) -> dict[str, int]:
@@ -72,20 +82,29 @@ def _mend(db: sqlite3.Connection, table: str, column: str, parent: str, there: s
     return len(lost)
 
 
-def _cut(db: sqlite3.Connection) -> list[bytes]:
+def _cut(db: sqlite3.Connection, last: Mapping[bytes, int | None]) -> list[bytes]:
     """Cut each episode before the first step that is not whole; return the ids of those that were cut."""
     keys = [row[0] for row in db.execute("SELECT id FROM trajectory")]
     contents, steps = _lengths(db, "content", 2), _lengths(db, "step", 1)
     calls, cut = dict(db.execute(_CALLS_LOST).fetchall()), []
     for key in keys:
         (seen, n_seen), (done, n_done) = contents.get(key, (0, 0)), steps.get(key, (0, 0))
-        whole, of = min(seen - 1, done, calls.get(key, done)), max(n_seen, n_done)
-        if whole < 0 or (whole == 0 < of):
-            db.execute("DELETE FROM trajectory WHERE id = ?", (key,))
-        elif whole < of:
-            shorten(db, key, whole, of)
-            cut.append(key)
+        end = last.get(key, -1)
+        if end is not None and key in last and end < n_seen - 1:
+            end = None  # an index that does not know what is there knows nothing
+        whole, of = min(seen - 1, done, calls.get(key, done)), max(n_seen, n_done, -1 if end is None else end + 1)
+        if whole < of or whole < 0 or end is None:
+            cut += _shortened(db, key, whole, None if end is None else of)
     return cut
+
+
+def _shortened(db: sqlite3.Connection, key: bytes, whole: int, of: int | None) -> list[bytes]:
+    """Cut an episode, or forget it where no step is left; return it if it is still there."""
+    if whole < 1:
+        db.execute("DELETE FROM trajectory WHERE id = ?", (key,))
+        return []
+    shorten(db, key, whole, of)
+    return [key]
 
 
 def _lengths(db: sqlite3.Connection, table: str, first: int) -> dict[bytes, tuple[int, int]]:
@@ -94,10 +113,8 @@ def _lengths(db: sqlite3.Connection, table: str, first: int) -> dict[bytes, tupl
     return {key: (n if gap is None else gap + first - 1, of) for key, gap, of, n in rows}
 
 
-def shorten(db: sqlite3.Connection, key: bytes, whole: int, of: int | None = None) -> None:
-    """Leave the first steps of an episode, and say in its `meta` how many `of` there were."""
-    if of is None:
-        of = int(db.execute("SELECT count(*) FROM step WHERE trajectory_id = ?", (key,)).fetchone()[0])
+def shorten(db: sqlite3.Connection, key: bytes, whole: int, of: int | None) -> None:
+    """Leave the first steps of an episode, and say in its `meta` of how many; None where nobody knows."""
     for table in _OF_STEPS:
         db.execute(f"DELETE FROM {table} WHERE trajectory_id = ? AND idx >= ?", (key, whole))
     (meta,) = db.execute("SELECT meta FROM trajectory WHERE id = ?", (key,)).fetchone()

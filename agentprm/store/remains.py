@@ -85,6 +85,20 @@ class Remains:
             except sqlite3.DatabaseError:
                 self._note(table)
 
+    def last(self, table: str, keys: Sequence[Any]) -> dict[Any, int | None]:
+        """Return the index of the last row of each trajectory, as the key of the table has it; None where that is lost.
+
+        An episode of which only the beginning can be read looks like a short one, but for this.
+        """
+        query = f"SELECT coalesce(max(idx), -2) FROM {table} WHERE trajectory_id = ?"
+        found: dict[Any, int | None] = {}
+        for key in keys:
+            try:
+                found[key] = int(self._db.execute(query, (key,)).fetchone()[0])
+            except sqlite3.DatabaseError:
+                found[key] = None
+        return found
+
     def _note(self, table: str) -> None:
         self.gaps[table] = self.gaps.get(table, 0) + 1
 

@@ -84,7 +84,7 @@ def _rebuild(source: Path, folder: Path, made: Path, progress: bool | None) -> S
         with closing(sqlite3.connect(made, isolation_level=None)) as db:  # where no foreign key is enforced
             db.execute("BEGIN")
             _copy(remains, db, progress)
-            cut, lost, nouns = cohere(db)
+            cut, lost, nouns = cohere(db, _ends(remains, db))
             db.execute("COMMIT")
     finally:
         remains.close()
@@ -129,7 +129,7 @@ def _copy_table(remains: Remains, db: sqlite3.Connection, name: str) -> None:
     )
     rows = remains.numbered(name, columns) if has_numbers else remains.keyed(name, columns, _prefixes(db, name))
     marks = ", ".join("?" * len(columns))
-    db.executemany(f"INSERT OR IGNORE INTO {name} ({', '.join(columns)}) VALUES ({marks})", rows)
+    db.executemany(f"INSERT OR REPLACE INTO {name} ({', '.join(columns)}) VALUES ({marks})", rows)
 
 
 def _prefixes(db: sqlite3.Connection, name: str) -> Sequence[Sequence[Any]]:
@@ -141,6 +141,13 @@ def _prefixes(db: sqlite3.Connection, name: str) -> Sequence[Sequence[Any]]:
             return [*prefixes, [row[0] for row in db.execute(query)]]
         prefixes.append([row[0] for row in db.execute(f"SELECT id FROM {column.removesuffix('_id')}")])
     return prefixes
+
+
+def _ends(remains: Remains, db: sqlite3.Connection) -> dict[bytes, int | None]:
+    """Return where each episode ends, if some of the rows that would say so could not be read."""
+    if not remains.gaps.keys() & {"content", "step"}:
+        return {}
+    return remains.last("content", [row[0] for row in db.execute("SELECT id FROM trajectory")])
 
 
 def _check(made: Path, calls: bool) -> tuple[list[UUID], list[UUID]]:
@@ -165,7 +172,8 @@ def _check(made: Path, calls: bool) -> tuple[list[UUID], list[UUID]]:
     misread = {key: first for key, first in misread.items() if first >= 1}
     with closing(sqlite3.connect(made, isolation_level=None)) as db:
         for key, first in misread.items():
-            shorten(db, key.bytes, first)
+            n = db.execute("SELECT count(*) FROM step WHERE trajectory_id = ?", (key.bytes,)).fetchone()[0]
+            shorten(db, key.bytes, first, n)
     return bad, list(misread)
 
 
