@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agentprm.text.attention import NAME, Plan, Row
-from agentprm.text.tree import forest
+from agentprm.text.groups import rows
 from agentprm.text.windows import Window
 
 __all__ = ["buckets", "bytes_per_token", "can_pack", "is_set_up", "packed", "padded"]
@@ -22,7 +22,10 @@ _HALF = 0.05
 
 
 def packed(backbone: Any, rows: Sequence[Row]) -> Tensor:
-    """Return what a backbone makes of every token of some rows, one behind the other: shape (tokens, width)."""
+    """Return what a backbone makes of every token of some rows, one behind the other: shape (tokens, width).
+
+    Of rows that say where they are read, the states of other tokens mean nothing.
+    """
     device = next(backbone.parameters()).device
     ids = torch.from_numpy(np.concatenate([row.tree.ids for row in rows]).astype(np.int64))
     depths = torch.from_numpy(np.concatenate([row.tree.depths for row in rows]))
@@ -35,10 +38,14 @@ def packed(backbone: Any, rows: Sequence[Row]) -> Tensor:
         position_ids=depths[None].to(device),
         attention_mask=bare,
         use_cache=False,
-        plan=Plan(rows),
+        plan=Plan(rows, _last_layer(backbone)),
     )
     states: Tensor = said.last_hidden_state[0]
     return states
+
+
+def _last_layer(backbone: Any) -> int:
+    return int(getattr(backbone.config.get_text_config(), "num_hidden_layers", 0)) - 1
 
 
 def padded(backbone: Any, windows: Sequence[Window], most: int) -> Tensor:
@@ -74,10 +81,9 @@ def can_pack(backbone: Any) -> bool:
         with torch.no_grad():
             alone = padded(backbone, windows, most=0)
             backbone.set_attn_implementation(NAME)
-            lines = [np.frombuffer(window.ids, dtype=np.int32) for window in windows]
-            ((members, tree),) = forest(lines, most=1 << 30)
-            flat = packed(backbone, [Row(tree)])
-            found = {i: flat[place[list(windows[i].ends)]] for i, place in zip(members, tree.places, strict=True)}
+            ((members, row, places),) = rows(windows, most=1 << 30)
+            flat = packed(backbone, [row])
+            found = {i: flat[place] for i, place in zip(members, places, strict=True)}
             together = torch.cat([found[i] for i in range(len(windows))])
     except Exception:
         backbone.set_attn_implementation(attention)

@@ -7,14 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
-
 from agentprm.errors import MissingExtra
 from agentprm.scorers import _passes as passes
 from agentprm.scorers._adapters import merged
 from agentprm.text.attention import Row
 from agentprm.text.cache import PrefixCache
-from agentprm.text.tree import forest
+from agentprm.text.groups import rows
 from agentprm.text.windows import Window
 
 try:
@@ -95,11 +93,10 @@ class Reader(nn.Module):
         if not self.packs:
             return self._padded(windows)
         found: list[Tensor] = [torch.empty(0)] * len(windows)
-        lines = [np.frombuffer(window.ids, dtype=np.int32) for window in windows]
-        for members, tree in forest(lines, _MOST_TOKENS):
-            flat = self._run([Row(tree)])
-            for i, place in zip(members, tree.places, strict=True):
-                found[i] = flat[place[list(windows[i].ends)]]
+        for members, row, places in rows(windows, _MOST_TOKENS):
+            flat = self._run([row])
+            for i, place in zip(members, places, strict=True):
+                found[i] = flat[place]
         return torch.cat(found)
 
     def _run(self, rows: Sequence[Row]) -> Tensor:

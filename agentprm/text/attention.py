@@ -14,10 +14,11 @@ from itertools import chain, pairwise
 from typing import Any, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agentprm.errors import MissingExtra
 from agentprm.text.stairs import stairs
-from agentprm.text.tree import Tree
+from agentprm.text.tree import Branch, Tree
 
 try:
     import torch
@@ -53,6 +54,8 @@ class Row:
     line: Kept | None = None
     skip: int = 0
     """How many tokens of the line come before the tree."""
+    read: NDArray[np.int64] | None = None
+    """The places in the tree whose states are wanted, each once, in order; None for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class _Block:
     """What of this pass comes before them: from where to where."""
     row: Row | None = None
     """Set when keys and values are kept."""
+    read: NDArray[np.int64] | None = None
+    """Which of them are wanted of the last layer, counted from the first; None for all."""
 
     @property
     def seen(self) -> tuple[tuple[int, int], ...]:
@@ -74,13 +79,15 @@ class _Block:
 
 @dataclass(slots=True)
 class Plan:
-    """What every token of some rows, one behind the other, sees."""
+    """What every token of some rows, one behind the other, sees. The last layer attends only where it is read."""
 
     rows: Sequence[Row]
+    last: int = -1
+    """The index of the last layer; -1 where it is not known."""
     _blocks: list[_Block] = field(default_factory=list)
     _cuts: list[int] = field(default_factory=list)
     """Where a block begins or ends, or what it sees does."""
-    _masks: dict[tuple[int, int | None], Tensor | None] = field(default_factory=dict)
+    _masks: dict[tuple[int, int | None, bool], Tensor | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         start = 0
@@ -91,18 +98,30 @@ class Plan:
         self._cuts = sorted({0, start, *chain.from_iterable(stretches)})
 
     def attend(self, module: Any, query: Tensor, key: Tensor, value: Tensor, scale: Any, window: int | None) -> Tensor:
-        """Return what each token takes from those that it sees: shape (1, heads, tokens, width)."""
+        """Return what each token takes from those that it sees: shape (1, heads, tokens, width).
+
+        In the last layer those that nobody reads take nothing.
+        """
         # Split once: the gradient of each slice by itself would be as large as the whole.
         sizes = [b - a for a, b in pairwise(self._cuts)]
         pieces = torch.split(key, sizes, dim=2), torch.split(value, sizes, dim=2)
         queries = torch.split(query, [block.stop - block.start for block in self._blocks], dim=2)
+        some = module.layer_idx == self.last and all(block.read is not None for block in self._blocks)
         found = []
         for i, (block, asking) in enumerate(zip(self._blocks, queries, strict=True)):
             keys, values = (self._seen(block, of) for of in pieces)
             if block.row is not None:
                 keys, values = cast(Kept, block.row.line).write(module.layer_idx, block.row.skip, keys, values)
-            found.append(_attend(asking, keys, values, self._mask(i, keys.shape[2], window, query), scale))
-        return torch.cat(found, dim=2)
+            if some:
+                asking = asking[:, :, block.read]
+            if asking.shape[2]:
+                found.append(_attend(asking, keys, values, self._mask(i, keys.shape[2], window, query, some), scale))
+        return self._spread(torch.cat(found, dim=2), query) if some else torch.cat(found, dim=2)
+
+    def _spread(self, found: Tensor, like: Tensor) -> Tensor:
+        """Return what was taken by those that are read, in their places among all."""
+        places = np.concatenate([block.start + cast(Any, block.read) for block in self._blocks])
+        return found.new_zeros(like.shape).index_copy(2, torch.from_numpy(places).to(found.device), found)
 
     def _seen(self, block: _Block, pieces: Sequence[Tensor]) -> Tensor:
         """Return the keys, or values, of this pass that a block sees, its own last."""
@@ -110,44 +129,62 @@ class Plan:
         parts = [pieces[i] for i in chain.from_iterable(ranges)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
-    def _mask(self, i: int, n_keys: int, window: int | None, like: Tensor) -> Tensor | None:
+    def _mask(self, i: int, n_keys: int, window: int | None, like: Tensor, some: bool) -> Tensor | None:
         window = None if window is None or window >= n_keys else window
-        if (i, window) not in self._masks:
-            self._masks[i, window] = _added(self._blocks[i], n_keys, window, like)
-        return self._masks[i, window]
+        if (i, window, some) not in self._masks:
+            block = self._blocks[i]
+            added = _added(block, n_keys, window, block.read if some else None, like)
+            self._masks[i, window, some] = added
+        return self._masks[i, window, some]
 
 
 def _blocks(row: Row, start: int) -> Iterator[_Block]:
     if row.line is not None:
         if len(row.tree):
-            yield _Block(start, start + len(row.tree), row=row)
+            yield _Block(start, start + len(row.tree), row=row, read=row.read)
         return
     for branch in row.tree.branches:
         path = tuple((start + a, start + b) for a, b in branch.path)
-        yield _Block(start + branch.start, start + branch.stop, path)
+        yield _Block(start + branch.start, start + branch.stop, path, read=_within(branch, row.read))
 
 
-def _added(block: _Block, n_keys: int, window: int | None, like: Tensor) -> Tensor | None:
-    """Return what is added to the attention of each query to each key: 0 or -inf; None for a whole line."""
+def _within(branch: Branch, read: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """Return the places of a branch that are read, counted from its first."""
+    if read is None:
+        return None
+    first, last = read.searchsorted((branch.start, branch.stop))
+    return read[first:last] - branch.start
+
+
+def _added(
+    block: _Block, n_keys: int, window: int | None, read: NDArray[np.int64] | None, like: Tensor
+) -> Tensor | None:
+    """Return what is added to the attention of each query, or those read: 0 or -inf; None for a whole line."""
     n = block.stop - block.start
-    tree = block.row.tree if block.row is not None and len(block.row.tree.branches) > 1 else None
-    if window is not None:
-        return _filled(_near(tree, n, n_keys - n, window), like)
-    if tree is None:
+    if read is None and window is None and _tree(block) is None:
         return None if n == n_keys else stairs(n, n_keys - n, like)
-    added = like.new_zeros(n, n_keys)
-    added[:, n_keys - n :] = _filled(tree.mask(), like)
-    return added
+    return _filled(_sees(block, n_keys, window, np.arange(n) if read is None else read), like)
 
 
-def _near(tree: Tree | None, n: int, before: int, window: int) -> Any:
-    """Return which keys each query sees that looks back at most so many tokens: shape (n, before + n)."""
-    within, depths = (
-        (np.tri(n, dtype=bool), np.arange(n)) if tree is None else (tree.mask(), tree.depths - tree.depths[0])
-    )
-    seen = np.concatenate((np.ones((n, before), dtype=bool), within), axis=1)
-    far = np.concatenate((np.arange(before), before + depths))
-    return seen & (far[None, :] > (before + depths)[:, None] - window)
+def _tree(block: _Block) -> Tree | None:
+    """Return the tree in which the queries of a block stand, if it is more than a line."""
+    return block.row.tree if block.row is not None and len(block.row.tree.branches) > 1 else None
+
+
+def _sees(block: _Block, n_keys: int, window: int | None, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which keys (columns) the queries `at` (rows) see, at most `window` tokens back if that is given."""
+    n, tree = block.stop - block.start, _tree(block)
+    before = n_keys - n
+    if tree is None:
+        depths = np.arange(n)
+        seen: NDArray[np.bool_] = np.arange(n_keys) <= before + at[:, None]
+    else:
+        depths = tree.depths - tree.depths[0]
+        seen = np.concatenate((np.ones((len(at), before), dtype=bool), tree.mask()[at]), axis=1)
+    if window is not None:
+        far = np.concatenate((np.arange(before), before + depths))
+        seen &= far > (before + depths[at])[:, None] - window
+    return seen
 
 
 def _filled(mask: Any, like: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from agentprm.text.attention import Row
-from agentprm.text.groups import Group, grouped, past
+from agentprm.text.groups import Group, grouped, past, row_of, rows
 from agentprm.text.lines import Line, room_for
-from agentprm.text.tree import Ids, common, forest, plant
+from agentprm.text.tree import Ids, common, plant
 from agentprm.text.windows import Window
 
 __all__ = ["PrefixCache"]
@@ -94,18 +94,18 @@ class PrefixCache:
         lines = [np.frombuffer(window.ids, dtype=np.int32) for window in windows]
         kept, others = self._chosen(windows, grouped(windows, lines))
         for group in kept:
-            group.row = _row(group, lines)
+            group.row = _row(group, windows, lines)
         apart = [i for group in others for i in group.members]
-        trees = list(forest([lines[i] for i in apart], self.most_tokens))
-        rows = [*(group.row for group in kept if group.row), *(Row(tree) for _, tree in trees)]
-        self.encoded_tokens += sum(len(row.tree) for row in rows)
-        flat = run(rows)
+        trees = list(rows([windows[i] for i in apart], self.most_tokens))
+        asked = [*(group.row for group in kept if group.row), *(row for _, row, _ in trees)]
+        self.encoded_tokens += sum(len(row.tree) for row in asked)
+        flat = run(asked)
         found = self._taken(kept, windows, flat)
         offset = sum(len(group.row.tree) for group in kept if group.row)
-        for members, tree in trees:
-            for k, place in zip(members, tree.places, strict=True):
-                found[apart[k]] = flat[offset + place[list(windows[apart[k]].ends)]]
-            offset += len(tree)
+        for members, row, places in trees:
+            for k, place in zip(members, places, strict=True):
+                found[apart[k]] = flat[offset + place]
+            offset += len(row.tree)
         self._remember(lines, windows)
         return [found[i] for i in range(len(windows))]
 
@@ -227,15 +227,21 @@ def _usable(line: Line, known: int, window: Window) -> int:
     return next(end for end, kept in zip_longest(window.ends[:n], line.ends[:n]) if end != kept)
 
 
-def _row(group: Group, lines: Sequence[Ids]) -> Row:
+def _row(group: Group, windows: Sequence[Window], lines: Sequence[Ids]) -> Row:
     tree = plant([lines[i] for i in group.members], group.shared, skip=group.known, least=1)
-    return Row(tree, group.line, group.known)
+    new = (_new_ends(group, windows[i]) for i in group.members)
+    return row_of(tree, [place[ends] for ends, place in zip(new, tree.places, strict=True)], group.line, group.known)
+
+
+def _new_ends(group: Group, window: Window) -> list[int]:
+    """Return where, behind what is known, steps of a window end."""
+    return [end - group.known for end in window.ends[bisect_left(window.ends, group.known) :]]
 
 
 def _with_known(group: Group, window: Window, flat: Tensor, place: Any) -> Tensor:
     """Return the states at the ends of a window: those that are known, and then those just made."""
     n_known = bisect_left(window.ends, group.known)
-    new = [end - group.known for end in window.ends[n_known:]]
+    new = _new_ends(group, window)
     states = flat[place[new]] if new else None
     if not n_known or group.line is None or group.line.states is None:
         assert states is not None

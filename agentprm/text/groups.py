@@ -1,19 +1,26 @@
-"""Windows that are alternatives of one another: one past, and what may follow on it."""
+"""Windows in groups, and in rows: those that are alternatives of one another, and those that are read together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from agentprm.text.attention import Row
+import numpy as np
+from numpy.typing import NDArray
+
+from agentprm.text.attention import Kept, Row
 from agentprm.text.lines import Line
-from agentprm.text.tree import Ids, in_order
+from agentprm.text.tree import Ids, Tree, forest, in_order
 from agentprm.text.windows import Window
 
-__all__ = ["Group", "grouped", "past"]
+__all__ = ["Group", "Places", "grouped", "past", "row_of", "rows"]
 
 _LEAST_SHARED = 16
 """Tokens."""
+
+Places: TypeAlias = list[NDArray[np.int64]]
+"""Where in a tree the ends of each of its windows stand."""
 
 
 @dataclass(slots=True)
@@ -29,6 +36,19 @@ class Group:
     known: int = 0
     """How many tokens of the trunk need not be read again."""
     row: Row | None = None
+
+
+def rows(windows: Sequence[Window], most: int) -> Iterator[tuple[list[int], Row, Places]]:
+    """Yield rows of at most about `most` tokens, each with the windows that it holds, until every window is in one."""
+    lines = [np.frombuffer(window.ids, dtype=np.int32) for window in windows]
+    for members, tree in forest(lines, most):
+        places = [place[list(windows[i].ends)] for i, place in zip(members, tree.places, strict=True)]
+        yield members, row_of(tree, places), places
+
+
+def row_of(tree: Tree, places: Places, line: Kept | None = None, skip: int = 0) -> Row:
+    """Return a tree as a row that is read in those places, and nowhere else."""
+    return Row(tree, line, skip, np.unique(np.concatenate(places)))
 
 
 def past(window: Window) -> int:

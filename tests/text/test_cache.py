@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoModel, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config
 
 from agentprm.scorers._passes import bytes_per_token, can_pack, packed, padded
+from agentprm.text import attention
 from agentprm.text.cache import PrefixCache
 from agentprm.text.lines import Line
 from agentprm.text.windows import Window
@@ -204,6 +205,25 @@ def test_an_interrupted_pass_leaves_what_was_known():
         asked.cache.states([turns(4)], broken, 0)
     asked(turns(4))
     asked(turns(5))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_last_layer_attends_only_where_steps_end(name, monkeypatch):
+    asked, queries = Asked(name), []
+    attend = attention.scaled_dot_product_attention
+
+    def counted(query, *others, **options):
+        queries.append(query.shape[2])
+        return attend(query, *others, **options)
+
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", counted)
+    asked(turns(7))
+    assert queries == [70, 7]
+    for n in (1, 2, 3):
+        asked(turns(n, start=100))
+    queries.clear()
+    asked(turns(4, start=100))
+    assert queries == [10, 1]
 
 
 def test_threads_do_not_disturb_one_another():
