@@ -39,15 +39,17 @@ _FOREIGN = ("auto_map", "attn_implementation", "experts_implementation", "trust_
 """Parts of keys of a configuration that ask for code of somebody else."""
 
 
-def fetch(where: str) -> Path:
+def fetch(where: str, *, weights: bool = True) -> Path:
     """Return the folder of a checkpoint: one that is here, or one of the Hugging Face Hub, by its name.
 
-    Of the Hub only JSON, safetensors and the tokenizer's files are asked for: no code, no pickles. Raises InvalidSpec.
+    Of the Hub only JSON, safetensors if `weights`, and the tokenizer's files are asked for: no code, no pickles.
+    Raises InvalidSpec.
     """
     if (folder := Path(where)).is_dir():
         return folder
     try:
-        return Path(snapshot_download(where, allow_patterns=["*.json", "*.safetensors", "*.model", *_WORDS]))
+        patterns = ["*.json", "*.model", *_WORDS, *(["*.safetensors"] if weights else [])]
+        return Path(snapshot_download(where, allow_patterns=patterns))
     except Exception as error:
         said = str(error).strip().partition("\n")[0]
         raise InvalidSpec(

@@ -38,7 +38,19 @@ class Ours:
             raise BadAnswer(f"{self.client.url}/info does not say what it serves: {info!r:.200}")
         return Served(unit, sees, name, digest)
 
-    def score(self, trajectories: Sequence[Trajectory], served: Served) -> list[Opinion]:
+    def read(self, trajectory: Trajectory, served: Served) -> Trajectory:
+        """Return the trajectory: the scorer there reads it."""
+        return trajectory
+
+    def questions(self, read: Trajectory) -> Sequence[Trajectory]:
+        """Return the trajectory."""
+        return (read,)
+
+    def opinion(self, read: Trajectory, answers: Sequence[Opinion]) -> Opinion:
+        """Return what was said."""
+        return answers[0]
+
+    def ask(self, trajectories: Sequence[Trajectory], served: Served) -> list[Opinion]:
         """Return what it says of some trajectories.
 
         Raises what the scorer there raised if that is one of our errors, ModelChanged when it is another scorer.

@@ -1,9 +1,9 @@
-"""What a server says of itself, and of trajectories."""
+"""What a server says of itself, and of trajectories; and what it takes to speak with one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from agentprm.types import Sight, Trajectory, Unit
 
@@ -21,6 +21,8 @@ class Served(NamedTuple):
     """As the server calls it."""
     weights: str
     """128 bits, in hex, that name what is served, as far as the server tells."""
+    context: int | None = None
+    """How many tokens it reads at once; None where that is its own affair, or not known."""
 
 
 class Opinion(NamedTuple):
@@ -32,10 +34,19 @@ class Opinion(NamedTuple):
 
 
 class Speaks(Protocol):
-    """The language of one kind of server."""
+    """The language of one kind of server: a trajectory is read, questions are asked of it, answers become scores."""
 
     def hello(self) -> Served:
         """Return what is served."""
 
-    def score(self, trajectories: Sequence[Trajectory], served: Served, /) -> list[Opinion]:
-        """Return what is said of each trajectory; raises BadAnswer for what is no score."""
+    def read(self, trajectory: Trajectory, served: Served, /) -> Any:
+        """Return what is made of a trajectory before anything is asked."""
+
+    def questions(self, read: Any, /) -> Sequence[Any]:
+        """Return what is asked of it; any number of questions may go into one request."""
+
+    def ask(self, questions: Sequence[Any], served: Served, /) -> Sequence[Any]:
+        """Return an answer to each question; raises BadAnswer for what is none."""
+
+    def opinion(self, read: Any, answers: Sequence[Any], /) -> Opinion:
+        """Return what the answers to its questions say of a trajectory."""

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeAlias, cast, get_args
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from agentprm.errors import InvalidSpec
 from agentprm.scorers._backbones import positions
 from agentprm.scorers._published_folder import Checkpoint, fetch
 from agentprm.scorers._published_kinds import KINDS, Kind, chances, fit, recognise
+from agentprm.scorers._published_reading import Solutions
 from agentprm.scorers._published_solutions import score_reasoning_steps, solution
-from agentprm.scorers._published_texts import Wording
 from agentprm.scorers._reader import Reader
 from agentprm.spec import CONFIG, register
-from agentprm.text.describe import action_text
-from agentprm.text.render import obstacles
 from agentprm.text.windows import Window
-from agentprm.types import Action, Scores, Spec, Trajectory
-from agentprm.values import clean_text
+from agentprm.types import Scores, Spec, Trajectory
 
 __all__ = ["Published", "load_published", "score_reasoning_steps", "solution"]
 
@@ -64,8 +59,7 @@ class Published:
     name: ClassVar[str] = "published"
     reader: Reader = field(init=False, repr=False)
     _checkpoint: Checkpoint = field(init=False, repr=False)
-    _wording: Wording = field(init=False, repr=False)
-    _signs: re.Pattern[str] = field(init=False, repr=False)
+    _solutions: Solutions = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         where = self._where()
@@ -80,7 +74,7 @@ class Published:
         fit(backbone, head, tokenizer, where)
         reader = Reader(backbone, head, self.memory).to(self.device)
         self._put(kind=kind, checkpoint={"folder": where}, context=positions(reader.backbone, self.context))
-        self._put(reader=reader, _checkpoint=checkpoint, _wording=wording, _signs=_signs(tokenizer, wording.tag))
+        self._put(reader=reader, _checkpoint=checkpoint, _solutions=Solutions.of(wording, tokenizer))
         self._put(digest=_same(self.digest, _digest(reader, tokenizer), where))
 
     @property
@@ -103,22 +97,7 @@ class Published:
 
     def read(self, trajectory: Trajectory) -> tuple[Window, list[str | None]]:
         """Return the tokens that it reads of a trajectory, and for each step why it cannot be read, or None."""
-        question = clean_text(trajectory.task.text)
-        steps = [clean_text(_words(step.action)) for step in trajectory.steps]
-        notes = self._obstacles(trajectory, question, steps)
-        kept = [t for t, note in enumerate(notes) if note is None]
-        if not kept:
-            return Window(array("i"), (), 0), notes
-        ids, places = self._wording.words(question, [steps[t] for t in kept])
-        ends = []
-        for t, end in zip(kept, places, strict=True):
-            if end is None:
-                notes[t] = f"the sign after step {t} is no token of its own in this tokenizer"
-            elif end >= cast(int, self.context):
-                notes[t] = f"the solution has {end + 1} tokens up to step {t}, and this model reads {self.context}"
-            else:
-                ends.append(end)
-        return Window(ids[: ends[-1] + 1 if ends else 0], tuple(ends), 0), notes
+        return self._solutions.read(trajectory, self.context)
 
     def to(self, device: str) -> Self:
         """Move it, and return it."""
@@ -157,18 +136,6 @@ class Published:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def _obstacles(self, trajectory: Trajectory, question: str, steps: Sequence[str]) -> list[str | None]:
-        notes = obstacles(trajectory, self.sees)
-        spelled = self._sign("the question", question)
-        for t, text in enumerate(steps):
-            spelled = spelled or self._sign(f"step {t}", text)
-            notes[t] = notes[t] or spelled or (None if text.strip() else f"step {t} has no words")
-        return notes
-
-    def _sign(self, where: str, text: str) -> str | None:
-        found = self._signs.search(text)
-        return f"{where} spells {found.group()!r}, which is a sign of this model's own" if found else None
-
 
 def load_published(
     checkpoint: str | Path, *, kind: Kind | None = None, dtype: str = "float32", device: str = "cpu", **options: Any
@@ -184,16 +151,6 @@ def load_published(
     agentprm.errors.InvalidSpec: 'no/such/folder/here' is no folder here, ...
     """
     return Published(checkpoint, kind, dtype=dtype, device=device, **options)
-
-
-def _words(action: Action) -> str:
-    return "\n".join(filter(None, (action.plan, action_text(action))))
-
-
-def _signs(tokenizer: Any, tag: str) -> re.Pattern[str]:
-    """Return what matches any special token of a tokenizer, and the tag."""
-    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    return re.compile("|".join(map(re.escape, sorted(special | ({tag} if tag else set()), reverse=True))) or r"(?!)")
 
 
 def _digest(reader: Reader, tokenizer: Any) -> str:
