@@ -32,7 +32,10 @@ def test_the_stages_of_the_river_follow_one_another(tmp_path):
     assert (tmp_path / "report.html").is_file()
 
 
-@pytest.mark.parametrize("name", ["02_langchain", "08_middleware", "09_import_export", "12_judge", "sb3_ppo"])
+ALONE = ["02_langchain", "08_middleware", "09_import_export", "12_judge", "14_remote", "sb3_ppo"]
+
+
+@pytest.mark.parametrize("name", ALONE)
 def test_standing_alone(tmp_path, name):
     assert run(EXAMPLES / f"{name}.py", *(["1000"] if name == "sb3_ppo" else []), cwd=tmp_path)
 
@@ -54,7 +57,7 @@ def test_a_published_model_finds_the_wrong_step_and_the_better_solution(tmp_path
 
 def test_every_example_is_run_here():
     stages = {"01_record", "02_langchain", "03_label", "04_train", "05_score_and_credit", "06_reward", "10_agent_lift"}
-    run_here = stages | {"08_middleware", "09_import_export", "11_report", "12_judge", "13_math_steps", "sb3_ppo"}
+    run_here = stages | {*ALONE, "11_report", "13_math_steps"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} - {"07_language_model"} == run_here
 
 
