@@ -4,8 +4,7 @@ python benchmarks/scoring.py [--turns 80] [--repeats 5] [--quick] [--json]
 
 The model is a Llama of 0.5 million random weights; one thread, whose CPU time is measured. Rows are interleaved and
 repeated; the table shows medians. `pipeline` is the loop that TRL's documentation of its PRM trainer shows: a
-token-classification pipeline, once per turn, over the whole text so far. With a GPU, the rows of many environments are
-also run there, on a model of the shape of Qwen2.5-0.5B.
+token-classification pipeline, once per turn, over the whole text so far. `gpu.py` measures larger models on a GPU.
 """
 
 from __future__ import annotations
@@ -28,36 +27,21 @@ from worded import backbone, encoder, episode, in_turns, said, step
 from agentprm.scorers.promise_progress import PromiseProgress
 from agentprm.types import Observation, Step, Trajectory, new_id
 
-QWEN = {
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-}
 WORDS = 26
 """Of an observation: a turn has about 42 tokens."""
 Turn = Callable[[int], object]
 
 
-def model(memory: int = 2**30, device: str = "cpu", **sizes: Any) -> PromiseProgress:
+def model(memory: int = 2**30, **sizes: Any) -> PromiseProgress:
     words = encoder()
-    return PromiseProgress(backbone(words.size, **sizes), words, memory=memory).to(device)
-
-
-def wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    return PromiseProgress(backbone(words.size, **sizes), words, memory=memory)
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """CPU time, of the one thread there is; on a GPU the time on the clock."""
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
-    wait()
-    started = clock()
+    """CPU time, of the one thread there is."""
+    started = time.process_time()
     run()
-    wait()
-    return clock() - started
+    return time.process_time() - started
 
 
 def prefixes(trajectory: Trajectory) -> list[Trajectory]:
@@ -162,14 +146,6 @@ def choosing(n: int, n_turns: int, judge: PromiseProgress) -> float:
     return total
 
 
-def on_gpu(repeats: int) -> dict[str, Any] | None:
-    if not torch.cuda.is_available():
-        return None
-    judge = model(2**34, "cuda", **QWEN)
-    rows = {"many": many(32, 20, repeats, judge, WORDS), "candidates": candidates(8, 20, repeats, judge)}
-    return {"device": torch.cuda.get_device_name(), **rows}
-
-
 def measured(n_turns: int, repeats: int) -> dict[str, Any]:
     judge = model()
     return {
@@ -177,7 +153,6 @@ def measured(n_turns: int, repeats: int) -> dict[str, Any]:
         "many": many(32, 20, repeats, judge, WORDS),
         "many short turns": many(32, 20, repeats, model(hidden_size=64, intermediate_size=256), 2),
         "candidates": candidates(8, min(n_turns, 40), repeats, judge),
-        "gpu": on_gpu(repeats),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
         "machine": platform.processor() or platform.machine(),
     }

@@ -104,8 +104,8 @@ class Plan:
         """
         # Split once: the gradient of each slice by itself would be as large as the whole.
         sizes = [b - a for a, b in pairwise(self._cuts)]
-        pieces = torch.split(key, sizes, dim=2), torch.split(value, sizes, dim=2)
-        queries = torch.split(query, [block.stop - block.start for block in self._blocks], dim=2)
+        pieces = _split(key, sizes), _split(value, sizes)
+        queries = _split(query, [block.stop - block.start for block in self._blocks])
         some = module.layer_idx == self.last and all(block.read is not None for block in self._blocks)
         found = []
         for i, (block, asking) in enumerate(zip(self._blocks, queries, strict=True)):
@@ -116,7 +116,7 @@ class Plan:
                 asking = asking[:, :, block.read]
             if asking.shape[2]:
                 found.append(_attend(asking, keys, values, self._mask(i, keys.shape[2], window, query, some), scale))
-        return self._spread(torch.cat(found, dim=2), query) if some else torch.cat(found, dim=2)
+        return self._spread(_joined(found), query) if some else _joined(found)
 
     def _spread(self, found: Tensor, like: Tensor) -> Tensor:
         """Return what was taken by those that are read, in their places among all."""
@@ -127,7 +127,7 @@ class Plan:
         """Return the keys, or values, of this pass that a block sees, its own last."""
         ranges = (range(bisect_left(self._cuts, a), bisect_left(self._cuts, b)) for a, b in block.seen)
         parts = [pieces[i] for i in chain.from_iterable(ranges)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        return _joined(parts)
 
     def _mask(self, i: int, n_keys: int, window: int | None, like: Tensor, some: bool) -> Tensor | None:
         window = None if window is None or window >= n_keys else window
@@ -136,6 +136,14 @@ class Plan:
             added = _added(block, n_keys, window, block.read if some else None, like)
             self._masks[i, window, some] = added
         return self._masks[i, window, some]
+
+
+def _split(tensor: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    return (tensor,) if len(sizes) == 1 else torch.split(tensor, sizes, dim=2)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 def _blocks(row: Row, start: int) -> Iterator[_Block]:
