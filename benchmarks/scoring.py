@@ -72,19 +72,41 @@ def documented(trajectory: Trajectory) -> Turn:
     return turn
 
 
+def plain(judge: PromiseProgress) -> Callable[[Trajectory], object]:
+    """The same reading by transformers alone: all tokens of the text so far through all layers, then the head."""
+    body, head = backbone(judge.encoder.size).eval(), judge.reader.head
+
+    @torch.no_grad()
+    def whole(trajectory: Trajectory) -> object:
+        ((window,), _) = judge.read(trajectory)
+        states = body(input_ids=torch.tensor([window.ids]), use_cache=False).last_hidden_state
+        return head(states[0, list(window.ends)]).tolist()
+
+    return whole
+
+
 def one_episode(n: int, repeats: int) -> dict[str, Any]:
     """Live, over again, by the pipeline and afterwards: seconds for all turns, and per turn where it matters."""
     trajectory, _ = episode(random.Random(1), n, words=WORDS)
     ours, again, loop = model(), model(memory=0), documented(trajectory)
+    alone = plain(ours)
     so_far = prefixes(trajectory)
     found: dict[str, list[float]] = defaultdict(list)
     each: list[list[float]] = []
     for i in range(repeats + 1):
         each.append(live(ours, so_far))
         ours.reader.cache.clear()
-        times = {"live": sum(each[-1]), "one pass": seconds(lambda: ours([trajectory]))}
+        times = {
+            "live": sum(each[-1]),
+            "one pass": seconds(lambda: ours([trajectory])),
+            "one pass, transformers": seconds(lambda: alone(trajectory)),
+        }
         if i < 2:  # these take long, and vary little
-            times |= {"over again": sum(live(again, so_far)), "pipeline": seconds(lambda: [loop(t) for t in range(n)])}
+            times |= {
+                "over again": sum(live(again, so_far)),
+                "over again, transformers": seconds(lambda: [alone(now) for now in so_far]),
+                "pipeline": seconds(lambda: [loop(t) for t in range(n)]),
+            }
         for name, value in times.items() if i else ():
             found[name].append(value)
     medians = {name: statistics.median(values) for name, values in found.items()}
@@ -95,8 +117,10 @@ def one_episode(n: int, repeats: int) -> dict[str, Any]:
         "tokens": len(ours.read(trajectory)[0][0].ids),
         "seconds": medians,
         "live against over again": medians["over again"] / medians["live"],
+        "live against over again, transformers": medians["over again, transformers"] / medians["live"],
         "live against pipeline": medians["pipeline"] / medians["live"],
         "live against one pass": medians["live"] / medians["one pass"],
+        "live against one pass, transformers": medians["live"] / medians["one pass, transformers"],
         "last turns against turn 10": late / early,
     }
 
@@ -164,7 +188,7 @@ def table(rows: dict[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{indent}{name}"
             yield from table(value, f"{indent}  ")
         else:
-            yield f"{indent}{name:28} {value:.4g}" if isinstance(value, float) else f"{indent}{name:28} {value}"
+            yield f"{indent}{name:38} {value:.4g}" if isinstance(value, float) else f"{indent}{name:38} {value}"
 
 
 def main() -> None:
