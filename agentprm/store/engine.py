@@ -16,6 +16,9 @@ from agentprm.store.url import is_memory
 
 __all__ = ["make_engine"]
 
+_CHECKPOINT_PAGES = 4_000
+"""16 MB: a page that grows is copied once, not four times."""
+
 ENGINES = ("sqlite", "postgresql")
 
 
@@ -51,7 +54,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA wal_autocheckpoint=4000")  # 16 MB: a page that grows is copied once, not four times
+    connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -2,7 +2,8 @@
 
 Plain JSON values stay plain. Everything else becomes an object with one ``$`` key::
 
-    float nan, inf, -inf    {"$float": "nan"}           bytes       {"$bytes": "<base64>"}
+    float nan, inf, -inf    {"$float": "nan"}           a NaN of other bits  {"$float": "0xfff8000000000001"}
+    bytes                   {"$bytes": "<base64>"}
     tuple                   {"$tuple": [...]}           set         {"$set": [...]}, frozenset {"$frozenset": [...]}
     array                   {"$array": ["<f4", [2, 3], "<base64>"]}, or [...] for up to 32 finite numbers
     NumPy scalar            {"$scalar": ["<i8", 7]}, or "<base64>"; str_, bytes_ and void as text and bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -14,6 +15,7 @@ from agentprm.types import Value
 __all__ = ["decode"]
 
 _FLEXIBLE: dict[str, Callable[[Any], Value]] = {"U": np.str_, "S": np.bytes_, "V": np.void}
+_FLOAT = struct.Struct(">d")
 _SETS: dict[str, type[Any]] = {"$set": set, "$frozenset": frozenset}
 
 
@@ -50,7 +52,7 @@ def _untag_one(key: str, inner: Any) -> Value:
     if key == "$int":
         return int(inner, 16)
     if key == "$float":
-        return float(inner)
+        return _FLOAT.unpack(bytes.fromhex(inner[2:]))[0] if inner[:2] == "0x" else float(inner)
     return base64.b64decode(inner) if key == "$bytes" else {key: inner}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,6 +35,8 @@ _BASES: dict[type[Any], Callable[[Any], Value]] = {
 }
 """What is left of a subclass when its type is lost."""
 _FLEXIBLE: dict[str, Callable[[Any], Value]] = {"U": str.__str__, "S": bytes, "V": bytes}
+_FLOAT = struct.Struct(">d")
+_NAN = _FLOAT.pack(math.nan)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
 
 
@@ -63,7 +66,7 @@ class Tagger:
         if kind is int:
             return value if -LARGEST_JSON_INT < value < LARGEST_JSON_INT else {"$int": hex(value)}
         if kind is float:
-            return value if value - value == 0 else {"$float": repr(value)}
+            return value if value - value == 0 else {"$float": _beyond(value)}
         if kind is bytes:
             return {"$bytes": _base64(value)}
         if kind is np.ndarray or issubclass(kind, np.generic):
@@ -134,6 +137,12 @@ def _elements(array: Any) -> Any:
     elements = array.ravel().tolist() if array.ndim else array.item()
     total = sum(map(abs, elements)) if array.ndim else abs(elements)
     return elements if total < (math.inf if array.dtype.kind == "f" else LARGEST_JSON_INT) else _base64(array.tobytes())
+
+
+def _beyond(number: float) -> str:
+    """Return infinity or NaN as a word; a NaN of other bits than the usual one as those bits."""
+    bits = _FLOAT.pack(number)
+    return repr(number) if number == number or bits == _NAN else f"0x{bits.hex()}"
 
 
 def _base64(data: bytes) -> str:

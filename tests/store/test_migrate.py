@@ -133,6 +133,42 @@ def test_an_interrupted_upgrade_leaves_nothing(database, monkeypatch):
     assert migrate.current(database) == migrate.HEAD
 
 
+def race(url, n=8):
+    """Let so many processes open a database at the same moment; return the reasons of those that could not."""
+    gate, starting = os.pipe()
+    told, telling = os.pipe()
+    children = []
+    for _ in range(n):
+        if (child := os.fork()) == 0:
+            try:
+                os.close(starting)
+                os.read(gate, 1)  # until the parent closes it
+                with Store(url) as store:
+                    store.add(plain(0))
+                    assert (migrate.current(store._database), store.dropped) == (migrate.HEAD, 0)
+            except BaseException as error:
+                os.write(telling, f"{error!r}\n".encode())
+            os._exit(0)
+        children.append(child)
+    for end in (gate, telling, starting):
+        os.close(end)
+    for child in children:
+        os.waitpid(child, 0)
+    with os.fdopen(told) as reasons:
+        return reasons.read()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("before", ["nothing", "an older version's"])
+def test_eight_processes_that_migrate_at_once_all_find_one_schema(url, before):
+    if before != "nothing":
+        migrate.upgrade(url, "0001")
+    assert race(url) == ""
+    assert migrate.check(url) == []
+    with Store(url, migrate=False) as store:
+        assert len(list(store.trajectories())) == 8
+
+
 # The alembic command.
 
 
