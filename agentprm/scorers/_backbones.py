@@ -34,17 +34,30 @@ def tiny_llama(n_ids: int, *, hidden: int, layers: int, heads: int, context: int
         return cast(Any, AutoModel).from_config(config)
 
 
-def pretrained(where: str, dtype: str) -> Any:
-    """Return a pretrained model without its output layer; safetensors only, and no code that comes with it.
+def pretrained(where: str, dtype: str, form: Any = AutoModel) -> Any:
+    """Return a pretrained model in a form of transformers; by default without its output layer.
 
-    Raises InvalidSpec where there is none.
+    Safetensors only, and no code that comes with it. Raises InvalidSpec where there is none, for one that reads no
+    tokens or not as a decoder alone, and for one that lacks weights, which would be drawn by chance.
     """
     try:
-        with own_chance(0), bars_on_terminals():
-            return AutoModel.from_pretrained(where, dtype=dtype, trust_remote_code=False, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        said = str(error).partition("\n")[0]
+        with own_chance(0), bars_on_terminals(), _no_report():
+            model, report = form.from_pretrained(
+                where, dtype=dtype, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+            )
+    except Exception as error:  # transformers raises what it likes
+        said = str(error).strip().partition("\n")[0]
         raise InvalidSpec(f"{where} holds no pretrained model that can be loaded: {said}") from error
+    kind, config = type(model).__name__, model.config
+    if getattr(config, "is_encoder_decoder", False) or not hasattr(config.get_text_config(), "vocab_size"):
+        raise InvalidSpec(f"{where} holds a {kind}, and steps are read by a causal language model: give one")
+    # A pooler stands behind the states that are read here.
+    if missing := sorted(name for name in report["missing_keys"] if not name.startswith("pooler.")):
+        raise InvalidSpec(
+            f"{where} lacks {len(missing)} tensors of a {kind}, the first is {missing[0]!r}, and chance would fill "
+            "them: it was saved as another kind of model"
+        )
+    return model
 
 
 def positions(backbone: Any, asked: int | None) -> int:
@@ -65,6 +78,18 @@ def own_chance(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _no_report() -> Iterator[None]:
+    """Let transformers say nothing of tensors that are not needed; those that lack are looked for here."""
+    talk = cast(Any, transformers_logging)
+    level = talk.get_verbosity()
+    talk.set_verbosity_error()
+    try:
+        yield
+    finally:
+        talk.set_verbosity(level)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from agentprm.scorers._learnt import Learnt
 from agentprm.scorers._lesson import Lesson
 from agentprm.scorers._reader import Reader
 from agentprm.scorers._settings import Train, Unreadable, check
+from agentprm.scorers._tokenizers import tokenizer_of
 from agentprm.text.chat import Chat, encoder_of
 from agentprm.text.render import PLAIN, LiveSight, Template
 from agentprm.text.tokens import Encoder
@@ -31,7 +32,6 @@ try:
     import torch
     from torch import Tensor, nn
     from torch.nn import Parameter
-    from transformers import AutoTokenizer
 except ImportError as error:
     raise MissingExtra("models", error.name or "torch") from error
 
@@ -138,13 +138,12 @@ class LanguageScorer:
         """Return a model around a pretrained causal language model, with a head that knows nothing yet.
 
         Safetensors only; code that comes with a model is never run. `options` are this class's fields. Raises
-        SightError for a backbone that reads backwards too, such as BERT.
+        SightError for a backbone that reads backwards too, such as BERT, InvalidSpec for what is no causal language
+        model or lacks weights of one, TokenMismatch for a tokenizer that numbers tokens otherwise than its own.
         """
         where = str(path_or_name)
         backbone = pretrained(where, dtype)
-        if tokenizer is None:
-            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-        model = cls(backbone, tokenizer, **options)
+        model = cls(backbone, tokenizer_of(where, tokenizer), **options)
         assert_train_serve_identity(model)
         return model
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from agentprm.scorers._backbones import bars_on_terminals, own_chance
+from agentprm.scorers._backbones import pretrained
 
 # After our own modules, which name the missing extra.
 import torch  # isort: skip
@@ -26,9 +26,8 @@ def as_embedded(backbone: Any) -> nn.Linear:
 def pretrained_with_output(where: str, dtype: str) -> tuple[Any, Tensor]:
     """Return a pretrained model without its output layer, and that layer's rows: one per token, float32.
 
-    Safetensors only, and no code that comes with it.
+    Raises what `pretrained` does, also for a model that was saved without its output layer.
     """
-    with own_chance(0), bars_on_terminals():
-        whole = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, trust_remote_code=False, use_safetensors=True)
-    rows: Tensor = cast(Any, whole).get_output_embeddings().weight
+    whole = pretrained(where, dtype, AutoModelForCausalLM)
+    rows: Tensor = whole.get_output_embeddings().weight
     return whole.base_model, rows.detach().float().clone()

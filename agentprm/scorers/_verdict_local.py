@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from agentprm.errors import InvalidSpec, MissingExtra
-from agentprm.scorers._backbones import bars_on_terminals, own_chance
+from agentprm.scorers._backbones import pretrained
+from agentprm.scorers._tokenizers import tokenizer_of
 from agentprm.scorers._verdict import Question, Verdict
 from agentprm.scorers._verdict_chances import Missing, weighed
 from agentprm.scorers._verdict_forms import Form
+from agentprm.text.behind import read_behind
 
 try:
     import torch
     from torch import Tensor
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 except ImportError as error:
     raise MissingExtra("models", error.name or "torch") from error
 
@@ -70,16 +72,16 @@ class LocalJudge:
 
     def chances(self, ids: Sequence[int], form: Form) -> dict[str, float]:
         """Return, for each word of the form, the product of the chances of its tokens behind `ids`."""
-        said = self.model(input_ids=self._row(ids), use_cache=True)
-        first = said.logits[0, -1].float().log_softmax(-1)
-        return {word: self._chance(self._letters(f" {word}"), first, said.past_key_values) for word in form.worth}
+        logits, cache = read_behind(self.model, self._row(ids), None)
+        first = logits[0, -1].float().log_softmax(-1)
+        return {word: self._chance(self._letters(f" {word}"), first, cache) for word in form.worth}
 
     def _chance(self, word: Sequence[int], first: Tensor, cache: Any) -> float:
         logarithm = first[word[0]]
         if len(word) > 1:
             # A copy: reading on changes a cache, and each word begins behind the same text.
-            said = self.model(input_ids=self._row(word[:-1]), past_key_values=copy.deepcopy(cache), use_cache=True)
-            later = said.logits[0].float().log_softmax(-1)
+            logits, _ = read_behind(self.model, self._row(word[:-1]), copy.deepcopy(cache))
+            later = logits[0].float().log_softmax(-1)
             logarithm = logarithm + later.gather(-1, self._row(word[1:]).T).sum()
         return float(logarithm.exp())
 
@@ -117,12 +119,12 @@ class LocalJudge:
         written: list[int] = []
         following, cache, ends = self._row(ids), None, self._ends()
         while len(written) < room:
-            said = self.model(input_ids=following, past_key_values=cache, use_cache=True)
-            token = int(said.logits[0, -1].argmax())
+            logits, cache = read_behind(self.model, following, cache)
+            token = int(logits[0, -1].argmax())
             if token in ends:
                 break
             written.append(token)
-            following, cache = self._row([token]), said.past_key_values
+            following = self._row([token])
         return written
 
     def _ends(self) -> set[int]:
@@ -138,20 +140,17 @@ def load(folder: str, missing: Missing, options: Mapping[str, Any]) -> LocalJudg
     """Return the judge of a folder; safetensors only, code that comes with it is never run.
 
     `options` are ``max_tokens``, ``dtype`` and ``device``. Raises InvalidSpec for others, and for a folder that holds
-    no model.
+    no causal language model, or lacks weights of one.
     """
     if unknown := set(options) - {"max_tokens", "dtype", "device"}:
         raise InvalidSpec(f"a local judge takes max_tokens, dtype and device, not {', '.join(sorted(unknown))}")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        dtype = options.get("dtype", "auto")
-        with own_chance(0), bars_on_terminals():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
-            )
-    except (OSError, ValueError) as error:
-        said = str(error).partition("\n")[0]
-        raise InvalidSpec(f"{folder} holds no language model that can be loaded: {said}") from error
+    loaded = pretrained(folder, options.get("dtype", "auto"), AutoModelForCausalLM)
+    tokenizer = tokenizer_of(folder)
+    rows, last = loaded.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values(), default=-1)
+    if last >= rows:
+        raise InvalidSpec(
+            f"{folder} has a tokenizer of ids up to {last}, and {rows} embeddings: give its own tokenizer"
+        )
     model = loaded.to(options["device"]) if "device" in options else loaded
     return LocalJudge(model.eval(), tokenizer, _digest(Path(folder)), missing, int(options.get("max_tokens", 256)))
 

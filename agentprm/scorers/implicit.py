@@ -17,6 +17,7 @@ from agentprm.scorers._labels import value_labels
 from agentprm.scorers._language import LanguageScorer
 from agentprm.scorers._outputs import as_embedded, pretrained_with_output
 from agentprm.scorers._reader import Reader
+from agentprm.scorers._tokenizers import tokenizer_of
 from agentprm.spec import register
 from agentprm.text.windows import Window, remarks
 from agentprm.types import Scores, Trajectory
@@ -24,7 +25,6 @@ from agentprm.types import Scores, Trajectory
 # After our own modules, which name the missing extra.
 import torch  # isort: skip
 from torch import Tensor, nn  # isort: skip
-from transformers import AutoTokenizer  # isort: skip
 
 __all__ = ["Implicit"]
 
@@ -69,10 +69,8 @@ class Implicit(LanguageScorer):
     ) -> Self:
         """Return a model around a pretrained language model, which is its own reference at first."""
         where = str(path_or_name)
-        if tokenizer is None:
-            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
         backbone, rows = pretrained_with_output(where, dtype)
-        model = cls(backbone, tokenizer, **options)
+        model = cls(backbone, tokenizer_of(where, tokenizer), **options)
         with torch.no_grad():
             for output in (model._ratio.output, model._ratio.reference.head):
                 output.weight[: len(rows)] = rows

@@ -13,13 +13,13 @@ from agentprm.scorers._identity import assert_train_serve_identity
 from agentprm.scorers._language import LanguageScorer, Said
 from agentprm.scorers._lesson import Lesson
 from agentprm.scorers._outputs import as_embedded, pretrained_with_output
+from agentprm.scorers._tokenizers import tokenizer_of
 from agentprm.spec import register
 from agentprm.text.tokens import Encoder, backend_of
 
 # After our own modules, which name the missing extra.
 import torch  # isort: skip
 from torch import Tensor, nn  # isort: skip
-from transformers import AutoTokenizer  # isort: skip
 
 __all__ = ["RewardToken"]
 
@@ -60,10 +60,8 @@ class RewardToken(LanguageScorer):
     ) -> Self:
         """Return a model around a pretrained language model, with its own rows of both tokens as the head."""
         where = str(path_or_name)
-        if tokenizer is None:
-            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
         backbone, rows = pretrained_with_output(where, dtype)
-        model = cls(backbone, tokenizer, **options)
+        model = cls(backbone, tokenizer_of(where, tokenizer), **options)
         with torch.no_grad():
             model.reader.head.load_state_dict({"weight": rows[model._token_ids()], "bias": torch.zeros(2)})
         assert_train_serve_identity(model)

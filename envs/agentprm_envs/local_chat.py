@@ -21,6 +21,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from agentprm.errors import InvalidSpec, MissingExtra
+from agentprm.text.behind import read_behind
 from agentprm_envs.local_chat_calls import as_messages, read_reply, without_first_turn
 
 try:
@@ -141,12 +142,12 @@ class LocalChatModel(BaseChatModel):
         written: list[int] = []
         with torch.inference_mode():
             while len(written) < self.max_new_tokens:
-                said = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
-                token = self._draw(said.logits[0, -1].float())
+                logits, cache = read_behind(self.model, ids, cache)
+                token = self._draw(logits[0, -1].float())
                 if token in ends:
                     break
                 written.append(token)
-                ids, cache = ids.new_tensor([[token]]), said.past_key_values
+                ids = ids.new_tensor([[token]])
         return written
 
     def _draw(self, logits: Any) -> int:

@@ -188,7 +188,7 @@ def test_options_of_a_local_judge(folder, options, match):
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     assert os.path.isdir(tmp_path)
-    with pytest.raises(InvalidSpec, match="holds no language model"):
+    with pytest.raises(InvalidSpec, match="holds no pretrained model"):
         Generative(str(tmp_path))
 
 
