@@ -50,6 +50,7 @@ class Database:
         """Where batches wait while the database is away; a database in memory never is."""
         self._writer: Any = None
         self._was_away = False
+        self._patience = threading.local()
 
     @property
     def dialect(self) -> sa.Dialect:
@@ -83,6 +84,7 @@ class Database:
             finally:
                 with suppress(Exception):
                     cursor.close()
+            self._bound(None)
             self._note(back=True)
         except BaseException as error:
             with suppress(Exception):
@@ -113,13 +115,17 @@ class Database:
     def patiently(self, attempt: Callable[[], T]) -> T:
         """Try again while others are writing, as long as a person waits: recorders get between the attempts."""
         until = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                return attempt()
-            except Exception as error:
-                if not self._is_busy(error) or time.monotonic() >= until:
-                    raise
-                time.sleep(0.01)
+        self._patience.limit_s = _PATIENCE_S
+        try:
+            while True:
+                try:
+                    return attempt()
+                except Exception as error:
+                    if not self._is_busy(error) or time.monotonic() >= until:
+                        raise
+                    time.sleep(0.01)
+        finally:
+            self._patience.limit_s = _BUSY_S
 
     def _is_busy(self, error: Exception) -> bool:
         """Tell whether somebody else's transaction was in the way."""
@@ -202,13 +208,17 @@ class Database:
             self._file.meet()
         elif self._file is not None and self._file.has_lost_journal():
             self._save_journal(self._file)
+        limit_s = getattr(self._patience, "limit_s", _BUSY_S)
         if self._writer is None:
             self._writer = self.engine.raw_connection()
-            wait = f"SET lock_timeout = {int(self._wait_s * 1_000)}"
+            self._bound(limit_s)
+            # A server says sooner that a row is locked than it is given up itself.
+            wait = f"SET lock_timeout = {int(self._wait_s * 750)}"
             cursor = self._writer.cursor()
             cursor.execute("PRAGMA busy_timeout=0" if self.is_sqlite else wait)
             cursor.close()
             self._writer.commit()  # rolling back would take the setting with it
+        self._bound(limit_s)
         return self._writer
 
     def _note_journal(self) -> None:
@@ -224,6 +234,12 @@ class Database:
     def _start_over(self) -> None:
         self._forget_writer()
         self.engine.dispose()
+
+    def _bound(self, limit_s: float | None) -> None:
+        """Let the server answer within so many seconds from now on, whatever is asked of it; None lets it rest."""
+        driver: Any = None if self._writer is None else self._writer.driver_connection
+        if hasattr(driver, "deadline"):
+            driver.deadline = None if limit_s is None else time.monotonic() + limit_s
 
     def _note(self, *, back: bool) -> None:
         """Connect anew after a failure, and once more when it is back, then to wait as long as before."""

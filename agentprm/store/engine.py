@@ -43,10 +43,31 @@ def make_engine(url: URL, wait_s: float, patience_s: float) -> sa.Engine:
         raise StoreError(f"{url.drivername!r} is no database that this reads: sqlite or postgresql") from error
     except ModuleNotFoundError as error:
         raise MissingExtra("postgres", error.name or "a driver") from error
+    if engine.dialect.driver == "psycopg":
+        _bound(engine)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _bound(engine: sa.Engine) -> None:
+    """Let nothing wait for ever for a server that hangs, but whoever reads: that may take its time."""
+    from agentprm.store.bounded import BoundedConnection
+
+    def connect(_dialect: Any, _record: Any, given: Any, named: Any) -> BoundedConnection:
+        return BoundedConnection.connect(*given, **named)
+
+    def lend(connection: BoundedConnection, *_: Any) -> None:
+        connection.limit_s = None
+
+    def take_back(connection: BoundedConnection | None, *_: Any) -> None:
+        if connection is not None:
+            connection.limit_s, connection.deadline = BoundedConnection.limit_s, None
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "checkout", lend)
+    event.listen(engine, "checkin", take_back)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -18,6 +18,8 @@ from test_writer import Lock, on_disk, until
 
 from agentprm import Store
 from agentprm.errors import StoreError
+from agentprm.store import database
+from agentprm.store.bounded import BoundedConnection
 
 HERE = str(Path(__file__).parent)
 
@@ -26,6 +28,7 @@ import sys, time
 from filled import done, events, plain
 from agentprm import Store
 from agentprm.store import database
+from agentprm.store.bounded import BoundedConnection
 database._BUSY_S = float(sys.argv[4]) if len(sys.argv) > 4 else database._BUSY_S
 store = Store(sys.argv[1], durability=sys.argv[2])
 print("ready", flush=True)
@@ -190,6 +193,72 @@ def test_a_script_whose_server_never_came_back_leaves_everything_to_the_next(ser
     start()
     with Store(url) as store:
         whole_and_once(store, 30)
+
+
+# A server that hangs, and does not end its connections either.
+
+
+@contextmanager
+def stopped(url, *, first=True):
+    """Stop a server's processes in the middle of whatever they do; without the `first`, new connections are served."""
+    with psycopg.connect(url) as connection:
+        (backend,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+        try:
+            main = psutil.Process(backend).parent()
+        except psutil.NoSuchProcess:
+            pytest.skip("the server is on another machine: its processes cannot be stopped from here")
+    every = [*main.children(recursive=True), *([main] if first else [])]
+    try:
+        for process in every:
+            with suppress(psutil.NoSuchProcess):  # one may have ended by itself
+                process.suspend()
+        yield
+    finally:
+        for process in every:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(("durability", "first"), [("step", True), ("group", True), ("group", False)])
+def test_a_server_that_hangs_holds_up_no_recorder_and_gets_everything_once(url, durability, first, monkeypatch):
+    monkeypatch.setattr(database, "_BUSY_S", 0.5)
+    made = [plain(20, ending=done()) for _ in range(12)]
+    with Store(url, durability=durability) as store:
+        for event in events(made[0]):
+            store.write(event)
+        store.flush()
+        with stopped(url, first=first):
+            for trajectory in made[1:]:
+                for event in events(trajectory):
+                    store.write(event)
+            if first:  # else what was spooled may be drained already, through a new connection
+                until(lambda: store.spooled > 0)
+        store.flush()
+        assert store.dropped == 0
+        whole_and_once(store, 12)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_server_that_hangs_is_not_waited_for_when_a_store_is_opened(url):
+    Store(url).close()
+    with stopped(url), pytest.raises(StoreError, match=r"cannot use .*connection timeout expired"):
+        Store(url)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_connection_says_why_it_was_given_up(url):
+    with BoundedConnection.connect(url) as connection:
+        connection.limit_s = 0.2
+        with pytest.raises(psycopg.OperationalError, match="accepted a statement and does not answer"):
+            connection.execute("SELECT pg_sleep(60)")
+        assert connection.closed
+    with BoundedConnection.connect(url) as connection:
+        connection.limit_s = None
+        assert connection.execute("SELECT 1 FROM pg_sleep(0.3)").fetchone() == (1,), "whoever reads may take his time"
+        connection.limit_s = 5
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            connection.execute("SELECT * FROM nothing")
 
 
 # A full disk.
