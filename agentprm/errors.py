@@ -17,6 +17,7 @@ both sides (what was given, what was expected) and the way out::
     │   ├── NotOurDatabase                  a file or schema that is something else
     │   ├── NewerDatabase                   written by a newer agentprm
     │   ├── OutdatedDatabase                needs an upgrade that was not allowed here
+    │   ├── NotAllowed                      a login that lacks the role for it
     │   └── StoreClosed                     used after close()
     ├── ReplayDiverged    (RuntimeError)    a world that is not the same the second time
     ├── NoSuchTrajectory  (LookupError)     an id that the store does not hold
@@ -43,6 +44,7 @@ __all__ = [
     "ModelChanged",
     "NewerDatabase",
     "NoSuchTrajectory",
+    "NotAllowed",
     "NotOurDatabase",
     "OneWayFormat",
     "OutdatedDatabase",
@@ -124,6 +126,10 @@ class NewerDatabase(StoreError):
 
 class OutdatedDatabase(StoreError):
     """A store that needs an upgrade, opened where upgrading was not allowed."""
+
+
+class NotAllowed(StoreError):
+    """Something that the login of this URL has no permission for."""
 
 
 class StoreClosed(StoreError):

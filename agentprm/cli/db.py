@@ -93,6 +93,36 @@ def salvage(broken: str, new: str, as_json: bool) -> None:
 
 
 @db.command()
+@click.argument("url", required=False)
+@click.option("--apply", is_flag=True, help="Make them at URL, or bring them up to date, as its owner.")
+@click.option("--schema", default="public", show_default=True, help="Where the tables are, for printing.")
+@click.option("--prefix", default="agentprm", show_default=True, help="What their names begin with.")
+@as_json
+def roles(url: str | None, apply: bool, schema: str, prefix: str, as_json: bool) -> None:
+    """Print the SQL of the roles of a PostgreSQL: reader, writer, scorer; with --apply, run it at URL.
+
+    Run it again after an upgrade: new tables need new grants. Then give them to logins: GRANT agentprm_writer TO robot;
+    """
+    from agentprm.store import roles as of
+    from agentprm.store.database import close_database, open_database
+
+    if apply and url is None:
+        raise click.UsageError("say where: agentprm db roles postgresql://owner@host/runs --apply")
+    said = list(of.statements(schema, prefix))
+    if url is not None:
+        database = open_database(url, create=False)
+        try:
+            of.require_server(database)
+            said = of.grant(database, prefix) if apply else said
+        finally:
+            close_database(database)
+    about = {f"{prefix}_{name}": role.what for name, role in of.ROLES.items()}
+    lines = [f"{name}: {what}" for name, what in about.items()]
+    lines = lines if apply else [*(f"-- {line}" for line in lines), *said]
+    say({"url": url, "applied": apply, "roles": about, "statements": said}, as_json, *lines)
+
+
+@db.command()
 @click.argument("url")
 @as_json
 def drain(url: str, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from agentprm.errors import DamagedDatabase, StoreError
 from agentprm.store.engine import make_engine
 from agentprm.store.file import DatabaseFile
 from agentprm.store.spool import Spool
-from agentprm.store.unreachable import unreachable
+from agentprm.store.unreachable import is_refused, unreachable
 from agentprm.store.url import is_memory, read_url
 
 __all__ = ["Database", "close_database", "is_open", "open_database"]
@@ -186,7 +186,8 @@ class Database:
         passing = [driver.OperationalError, driver.InternalError, sa.exc.SQLAlchemyError]
         if not self.is_sqlite:
             passing.append(driver.InterfaceError)
-        return isinstance(error, tuple(passing)) or type(error) is driver.DatabaseError
+        # A role may be granted later: what waits for it is not lost.
+        return isinstance(error, tuple(passing)) or type(error) is driver.DatabaseError or is_refused(error)
 
     def enter_wal(self, tries: int = 600) -> None:
         """Let readers and the writer of a SQLite file not wait for each other; the file remembers it."""

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
-from agentprm.errors import DamagedDatabase, NotOurDatabase, StoreError
+from agentprm.errors import DamagedDatabase, NotAllowed, NotOurDatabase, StoreError
 from agentprm.store.url import plain_url
 
 if TYPE_CHECKING:
     from agentprm.store.database import Database
 
-__all__ = ["unreachable"]
+__all__ = ["is_refused", "unreachable"]
 
+_INSUFFICIENT_PRIVILEGE = "42501"
 _DAMAGED = ("malformed", "Could not decode to UTF-8", "unsupported file format")
 """What SQLite says of a file that something else has written into."""
 
@@ -44,7 +45,17 @@ def unreachable(database: Database, error: Exception) -> StoreError:
         return StoreError(f"cannot write to {where} ({why}): choose a folder that you may write to")
     if "is full" in why:
         return StoreError(f"cannot write to {where}: the disk is full; make room, and what waits is written")
+    if is_refused(error):
+        return NotAllowed(
+            f"{database.url.username} may not do that at {where} ({why.splitlines()[0]}): ask its owner for a role "
+            "(`agentprm db roles` lists them)"
+        )
     return StoreError(f"cannot use {where}: {why.splitlines()[0] if why else type(error).__name__}")
+
+
+def is_refused(error: BaseException | None) -> bool:
+    """Tell whether a server said that this login may not do that."""
+    return getattr(error, "sqlstate", None) == _INSUFFICIENT_PRIVILEGE
 
 
 def _read_only(where: Any, why: str) -> str:
