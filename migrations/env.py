@@ -11,6 +11,7 @@ from alembic import context
 from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.pool import NullPool
 
+from agentprm.store.migrate import is_ours
 from agentprm.store.tables import metadata
 from agentprm.store.url import read_url
 
@@ -28,6 +29,7 @@ def _run(connection: Connection) -> None:
         target_metadata=metadata,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        include_name=is_ours,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -124,6 +124,38 @@ def roles(url: str | None, apply: bool, schema: str, prefix: str, as_json: bool)
 
 @db.command()
 @click.argument("url")
+@click.option("--steps", default=50_000_000, show_default=True, type=click.IntRange(1), help="Steps in a part, about.")
+@click.option("--ahead", default=3, show_default=True, type=click.IntRange(1), help="Parts made for what is to come.")
+@click.option("--detach", help="Take this part out of the store instead, episodes and all, into tables of its own.")
+@as_json
+def partition(url: str, steps: int, ahead: int, detach: str | None, as_json: bool) -> None:
+    """Put a large store at a PostgreSQL URL into parts by time; run it again to make parts for what is to come.
+
+    Worth while from 10^8 steps on. The first time everything is copied and others wait: recorders spool meanwhile.
+    """
+    from agentprm.store import partition as of
+    from agentprm.store.database import close_database, open_database
+    from agentprm.store.migrate import ensure
+
+    database = open_database(url, create=False)
+    try:
+        if detach is not None:
+            tables = of.detach(database, detach)
+            line = f"{detach} lies in {', '.join(tables)} now: dump what you keep, then DROP TABLE them"
+            say({"url": url, "detached": detach, "tables": tables}, as_json, line)
+            return
+        of.require_server(database)
+        ensure(database, create=False)
+        found = of.partition(database, steps=steps, ahead=ahead)
+    finally:
+        close_database(database)
+    rows = [{"name": part.name, "first": part.begins, "after": part.ends, "steps": part.steps} for part in found]
+    lines = [f"{row['name']}  from {row['first'] or 'the beginning'} to {row['after']}: {row['steps']}" for row in rows]
+    say({"url": url, "parts": rows}, as_json, *lines)
+
+
+@db.command()
+@click.argument("url")
 @as_json
 def drain(url: str, as_json: bool) -> None:
     """Put the steps that were spooled while the database at URL was away into it, each exactly once."""

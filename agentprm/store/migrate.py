@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase, StoreError
 from agentprm.store.database import Database, close_database, open_database
+from agentprm.store.partition import is_part
 from agentprm.store.url import plain_url
 
 __all__ = ["HEAD", "check", "current", "ensure", "opened", "upgrade"]
@@ -105,8 +106,13 @@ def check(store: Database | str | Path) -> list[str]:
     from agentprm.store.tables import metadata
 
     with opened(store) as database, database.reading() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": is_ours})
         return [str(difference) for difference in compare_metadata(context, metadata)]
+
+
+def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
+    """Tell, to Alembic, whether a table is one of the schema rather than a part of one."""
+    return kind != "table" or name is None or not is_part(name)
 
 
 def _refuse_newer(database: Database, revision: str | None) -> None:
