@@ -17,7 +17,7 @@ EPISODE = 50
 WAYS = (
     "as it is",
     "SQLite's own pauses",
-    "one pause of 0.5 ms",
+    "0.5 ms, after 50 ms 5 ms",
     "doubling to 10 ms",
     "checkpoint of 1,000 pages",
     "own files",
@@ -37,24 +37,33 @@ def take_turns(way):
             return made
 
         database.Database._connection = connection
-    elif way == "one pause of 0.5 ms":
-        database._SOON_S = 10.0
+    elif way == "0.5 ms, after 50 ms 5 ms":
+        database.Database._in_turn = lambda self, attempt: _asking(self, attempt, _two_lengths)
     elif way == "doubling to 10 ms":
-        database.Database._in_turn = _doubling
+        database.Database._in_turn = lambda self, attempt: _asking(self, attempt, _doubling)
     elif way == "checkpoint of 1,000 pages":
         engine._CHECKPOINT_PAGES = 1_000
 
 
-def _doubling(self, attempt):
-    began, pause = time.monotonic(), 0.001
+def _two_lengths(waited, n):
+    return 0.0005 if waited < 0.05 else 0.005
+
+
+def _doubling(waited, n):
+    return min(0.001 * 2**n, 0.010) * random.uniform(0.5, 1.0)
+
+
+def _asking(self, attempt, pause):
+    began, n = time.monotonic(), 0
     while True:
         try:
             return attempt()
         except Exception as error:
-            if not self.is_sqlite or not self._is_busy(error) or time.monotonic() - began >= self._wait_s:
+            waited = time.monotonic() - began
+            if not self.is_sqlite or not self._is_busy(error) or waited >= self._wait_s:
                 raise
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, 0.010)
+            time.sleep(pause(waited, n))
+            n += 1
 
 
 def writer(url, way, made, ready, go, said):

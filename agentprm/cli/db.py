@@ -20,13 +20,11 @@ def db() -> None:
 def upgrade(url: str, as_json: bool) -> None:
     """Bring the store at URL to the schema of this version; make it if there is none."""
     from agentprm.store import migrate
-    from agentprm.store.database import close_database, open_database
 
-    database = open_database(url)
-    before = migrate.current(database)
-    migrate.ensure(database)
-    after = migrate.current(database)
-    close_database(database)
+    with migrate.opened(url, create=True) as database:
+        before = migrate.current(database)
+        migrate.ensure(database)
+        after = migrate.current(database)
     say({"url": url, "before": before, "after": after}, as_json, f"{url}: {before or 'empty'} → {after}")
 
 

@@ -28,8 +28,8 @@ _BUSY_S = 2.0
 """How long a recorder waits for another's transaction, or for a server, before its rows go to the spool."""
 _AGAIN_S = 0.1
 """How long once that was in vain, until it was not."""
-_SHORT_S, _SOON_S, _LONG_S = 0.0005, 0.05, 0.005
-"""Between attempts to write to a file: pauses of this length, for so long, and then of that."""
+_PAUSE_S = 0.0005
+"""Between its attempts."""
 _PATIENCE_S = 30.0
 """How long a person waits."""
 
@@ -103,10 +103,9 @@ class Database:
             try:
                 return attempt()
             except Exception as error:
-                waited = time.monotonic() - began
-                if not self.is_sqlite or not self._is_busy(error) or waited >= self._wait_s:
+                if not self.is_sqlite or not self._is_busy(error) or time.monotonic() - began >= self._wait_s:
                     raise
-                time.sleep(_SHORT_S if waited < _SOON_S else _LONG_S)
+                time.sleep(_PAUSE_S)
 
     @property
     def _wait_s(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +19,23 @@ __all__ = ["is_refused", "unreachable"]
 _INSUFFICIENT_PRIVILEGE = "42501"
 _DAMAGED = ("malformed", "Could not decode to UTF-8", "unsupported file format")
 """What SQLite says of a file that something else has written into."""
+_ROOM = 2**16
+_START = "start the server or correct the host and port; what a recorder writes waits in its spool"
+_WAYS_OUT = {
+    "database is locked": "another program is writing to it: let it finish, or end it",
+    "Connection refused": _START,
+    "timeout expired": _START,
+    "could not translate host name": _START,
+    "failed to resolve host": _START,
+    "No such file or directory": _START,
+    "server closed the connection": _START,
+    "the connection is closed": _START,
+    "authentication failed": "correct user and password in the URL, or set AGENTPRM_STORE",
+    "no password supplied": "put the password into the URL, or set AGENTPRM_STORE",
+    "role ": "correct the user in the URL, or create it",
+    "database ": "create it with `createdb`, or correct its name in the URL",
+}
+"""What can be done about it, by what SQLite or PostgreSQL says; the first that fits."""
 
 
 def unreachable(database: Database, error: Exception) -> StoreError:
@@ -34,6 +53,8 @@ def unreachable(database: Database, error: Exception) -> StoreError:
             f"{where} is damaged ({why.splitlines()[0]}): `agentprm db check {where}` says where, `agentprm db salvage "
             f"{where} NEW` puts what can be read into a new store"
         )
+    if "is full" in why or ("disk I/O error" in why and _has_no_room(database)):
+        return StoreError(f"cannot write to {where}: the disk is full; make room, and what waits is written")
     if "disk I/O error" in why:
         return StoreError(
             f"cannot use {where}: disk I/O error; either the disk fails, or {where}-wal was deleted under a program "
@@ -43,14 +64,22 @@ def unreachable(database: Database, error: Exception) -> StoreError:
         return StoreError(_read_only(where, why))
     if "readonly" in why or "unable to open" in why:
         return StoreError(f"cannot write to {where} ({why}): choose a folder that you may write to")
-    if "is full" in why:
-        return StoreError(f"cannot write to {where}: the disk is full; make room, and what waits is written")
     if is_refused(error):
         return NotAllowed(
             f"{database.url.username} may not do that at {where} ({why.splitlines()[0]}): ask its owner for a role "
             "(`agentprm db roles` lists them)"
         )
-    return StoreError(f"cannot use {where}: {why.splitlines()[0] if why else type(error).__name__}")
+    said = why.splitlines()[0] if why else type(error).__name__
+    way_out = next((out for sign, out in _WAYS_OUT.items() if sign in why), "")
+    return StoreError(f"cannot use {where}: {said}{way_out and '; '}{way_out}")
+
+
+def _has_no_room(database: Database) -> bool:
+    """Tell whether there is no room for the journal's index, of which SQLite only says that it cannot be made."""
+    try:
+        return shutil.disk_usage(Path(str(database.url.database)).parent).free < _ROOM
+    except OSError:
+        return False
 
 
 def is_refused(error: BaseException | None) -> bool:
