@@ -32,7 +32,8 @@ def score(url: str, scorer: str, as_json: bool, **how: Any) -> None:
     scored = resolve("agentprm.serve.scoring:score_store")(url, scorer, say=_remark, **how)
     done, tally = scored.done, scored.tally
     n_trajectories = done.scored + done.none
-    lines = [f"{scored.name} {scored.digest[:8]} scored {n_trajectories} trajectories, {done.steps} steps → {url}"]
+    whose = f"{scored.name} {scored.digest[:8]}" if scored.job else scorer  # stopped before it was loaded
+    lines = [f"{whose} scored {n_trajectories} trajectories, {done.steps} steps → {url}"]
     if done.none:
         lines.append(f"it had no opinion on any step of {done.none} of them")
     if tally.failed:

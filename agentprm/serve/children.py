@@ -53,7 +53,7 @@ class _Child:
 
 
 def children(
-    url: str | Path, scorer: Any, n: int, stop: Stop, say: Callable[[str], None], **how: Any
+    url: str | Path, scorer: Any, n: int, stop: Stop, say: Callable[[str], None], counts: bool, **how: Any
 ) -> Iterator[dict[str, Any]]:
     """Yield what `n` workers say: first what there is to do, then what became of each batch.
 
@@ -62,7 +62,7 @@ def children(
     """
     order = {"url": str(url), "scorer": _form(scorer), "parent": os.getpid(), "began": utc_now(), **how}
     said: queue.Queue[tuple[_Child, dict[str, Any]]] = queue.Queue()
-    alive = [_Child({**order, "counts": i == 0}, said) for i in range(n)]
+    alive = [_Child({**order, "counts": counts and i == 0}, said) for i in range(n)]
     try:
         yield from _heard(alive, order, said, stop, say)
     finally:
@@ -114,7 +114,7 @@ def _pass_on(alive: list[_Child], stop: Stop, n_before: int) -> int:
     for _ in range(stop.n_asked - n_before):
         n_before += 1
         for child in alive:
-            child.process.send_signal(signal.SIGINT if n_before < 3 else signal.SIGKILL)
+            child.process.send_signal(signal.SIGTERM if n_before < 3 else signal.SIGKILL)
     return n_before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ from agentprm.progress import progress_bar
 from agentprm.serve.children import children
 from agentprm.serve.worker import Batch, Stop, Worker
 from agentprm.spec import make
-from agentprm.store.jobs import Failure, ScoreJob, Tally, failures, tally
+from agentprm.store.jobs import ScoreJob
 from agentprm.store.store import Store
+from agentprm.store.tally import Failure, Tally, failures, tally
 from agentprm.types import Scorer, Spec
 
 __all__ = ["Scored", "score_store"]
@@ -64,6 +66,7 @@ def score_store(
     """
     how: dict[str, Any] = {"selector": selector, "follow": follow, "batch": batch, "tries": tries}
     with Stop(say, raises=workers == 1).listening() as stop, Store(url, create=False) as store:
+        how["counts"] = progress = sys.stderr.isatty() if progress is None else progress  # that takes a walk
         told = _alone(store, scorer, stop, **how) if workers == 1 else children(url, scorer, workers, stop, say, **how)
         scored = _gather(told, progress)
         if scored.job is not None:
@@ -74,16 +77,25 @@ def score_store(
 
 
 def _alone(
-    store: Store, scorer: Any, stop: Stop, selector: Mapping[str, Any], follow: bool, batch: int, tries: int
+    store: Store,
+    scorer: Any,
+    stop: Stop,
+    *,
+    selector: Mapping[str, Any],
+    follow: bool,
+    batch: int,
+    tries: int,
+    counts: bool,
 ) -> Iterator[dict[str, Any]]:
     model, database = make(scorer), store._database
     job = ScoreJob(database, model, selector, tries=tries, follow=follow)
-    yield {"name": model.spec.name, "digest": model.spec.digest, "job": job.id, "total": job.unscored.count()}
+    total = job.unscored.count() if counts else None
+    yield {"name": model.spec.name, "digest": model.spec.digest, "job": job.id, "total": total}
     for done in Worker(database, job, model, stop, batch=batch, follow=follow).run():
         yield {"batch": done}
 
 
-def _gather(told: Iterator[dict[str, Any]], progress: bool | None) -> Scored:
+def _gather(told: Iterator[dict[str, Any]], progress: bool) -> Scored:
     """Add up what workers tell, the first of them what there is to do; draw a bar meanwhile."""
     scored = Scored()
     head = next(told, None)

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
-from agentprm.errors import AgentPRMError, InvalidScores, NoSuchTrajectory, StoreError
+from agentprm.errors import AgentPRMError, DamagedDatabase, InvalidScores, NoSuchTrajectory, StoreError
 from agentprm.spec import make
 from agentprm.store.database import Database
 from agentprm.store.jobs import ScoreJob
@@ -135,7 +135,10 @@ class Worker:
         return False
 
     def _score(self, ids: list[UUID]) -> Batch:
-        trajectories = self._asking(lambda: list(read_trajectories(self._database, id=ids)))
+        try:
+            trajectories = self._asking(lambda: list(read_trajectories(self._database, id=ids)))
+        except DamagedDatabase as error:
+            return self._apart(ids, error)
         try:
             given = self._judged(trajectories)
         except Exception as error:

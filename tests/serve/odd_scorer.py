@@ -37,7 +37,8 @@ class Odd:
         if "lethal" in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.diary:
-            with Path(self.diary, str(os.getpid())).open("a") as diary:
+            name = f"{os.getpid()}-{os.environ.get('OMP_NUM_THREADS', '')}"
+            with Path(self.diary, name).open("a") as diary:
                 diary.write(f"{trajectory.id}\n")
         said = None if "mute" in text else 0.5
         return Scores(trajectory.id, self.spec, self.unit, (said,) * len(trajectory), sees=self.sees)

@@ -21,7 +21,9 @@ from agentprm.scorers.constant import Constant
 from agentprm.serve import worker
 from agentprm.serve.scoring import score_store
 from agentprm.serve.worker import Batch, is_dead, worker_name
-from agentprm.store.jobs import ScoreJob, failures, tally
+from agentprm.store.jobs import ScoreJob
+from agentprm.store.tables import content
+from agentprm.store.tally import failures, tally
 from agentprm.testing.store import recording
 from agentprm.testing.trajectories import episode
 from agentprm.types import Scores, Spec
@@ -78,7 +80,8 @@ def until(holds, seconds=30.0):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_trajectory_is_scored_once_and_another_run_finds_nothing(store, url, odd, diary, workers):
+def test_every_trajectory_is_scored_once_and_another_run_finds_nothing(store, url, odd, diary, workers, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
     ids = fill(store, 90)
     scorer = {"name": odd, "params": {"diary": str(diary)}}
     scored = score_store(url, scorer, workers=workers, batch=7)
@@ -88,6 +91,8 @@ def test_every_trajectory_is_scored_once_and_another_run_finds_nothing(store, ur
     counts, n_processes = written(diary)
     assert set(counts.values()) == {1}
     assert n_processes <= workers
+    threads = {file.name.partition("-")[2] for file in diary.iterdir()}
+    assert threads == {"7" if workers == 1 else "1"}, "several workers take one thread each"
     assert score_store(url, scorer).done == Batch()
     assert rows(store, "SELECT count(*) FROM score_claim") == [(0,)]
     assert [row[0] for row in rows(store, "SELECT n_scored FROM score_job ORDER BY started_at")] == [90, 0]
@@ -149,6 +154,17 @@ def test_a_trajectory_on_which_the_scorer_raises_fails_alone(store, url, odd):
     assert rows(store, "SELECT DISTINCT tries FROM score_claim") == [(3,)]
     whole(store, good)
     assert score_store(url, odd, tries=1).tally.failed == 2, "another run tries again"
+
+
+def test_a_damaged_trajectory_fails_alone(store, url):
+    good, (bad,) = fill(store, 5), fill(store, 1, "damaged")
+    with store._database.changing() as connection:
+        broken = sa.update(content).where(content.c.trajectory_id == bad, content.c.idx == 1)
+        connection.execute(broken.values(info="{no JSON"))
+    scored = score_store(url, "constant:value=0.5")
+    assert (scored.done.scored, [f.trajectory_id for f in scored.failures]) == (5, [bad])
+    assert "is damaged" in scored.failures[0].error
+    whole(store, good, Constant().spec)
 
 
 def test_a_scorer_that_answers_for_others_is_no_scorer(store, url):
