@@ -40,7 +40,8 @@ def score(url: str, scorer: str, as_json: bool, **how: Any) -> None:
         lines.append(f"{tally.failed} failed; run the same command to try them again:")
         lines += [f"  {failure.trajectory_id}: {failure.error}" for failure in scored.failures]
     if scored.is_stopped and not how["follow"]:
-        lines.append(f"stopped with {tally.left} in the queue; run the same command to go on")
+        where = f"with {tally.left} in the queue" if scored.job else "before it began"
+        lines.append(f"stopped {where}; run the same command to go on")
     result = {
         "store": url, "scorer": scored.name, "digest": scored.digest, "job": scored.job,
         "trajectories": n_trajectories, "steps": done.steps, "n_scored": done.scored, "n_none": done.none,

@@ -30,6 +30,8 @@ _WAYS_OUT = {
     "No such file or directory": _START,
     "server closed the connection": _START,
     "the connection is closed": _START,
+    "does not answer": "see what holds the server up; what a recorder writes waits in its spool",
+    "other objects depend on it": "drop the views and keys of yours that hang on it, and make them again afterwards",
     "authentication failed": "correct user and password in the URL, or set AGENTPRM_STORE",
     "no password supplied": "put the password into the URL, or set AGENTPRM_STORE",
     "role ": "correct the user in the URL, or create it",
