@@ -26,7 +26,7 @@ WHAT = {
     "env": "Where.",
     "tool": "Names of tools.",
     "part": "Names of series within scores: `score`, `rollouts`, …",
-    "blob": "Pictures, once per content.",
+    "blob": "Long texts and pictures, once per content.",
     "ingest": "Batches that were written, so that one written twice is noticed.",
     "meta": "Facts about the database itself.",
 }
@@ -38,18 +38,20 @@ VIEWS = {
 }
 MEANS = {
     "action": "what was done: text, else the native value as JSON",
+    "action_hash": "of a long `action_text`: names the whole in `blob`",
     "action_native": "what was handed to the environment, as exact JSON, where that is not the text",
     "action_text": "what was done or said",
     "annotator": "who said so",
     "arguments": "JSON",
     "at": "when it was said",
     "attempts": "how often it was run; 0 when rejected",
+    "base": "the blob that begins alike, where this one is stored as what comes after",
     "call_id": "the caller's own id",
     "code": "what kind of mark",
     "committed_at": "when it was on disk",
     "completed": "its place in the order in which episodes ended up complete here; given when that order is next read",
     "created_at": "when it was first met",
-    "data": "the bytes",
+    "data": "the bytes: behind those shared with `base`; compressed (zlib) where `n_bytes` is given",
     "digest": "128 bits, in hex, of the recipe",
     "ended_at": "when it ended",
     "env": "the environment's name",
@@ -61,13 +63,16 @@ MEANS = {
     "fork": "JSON of the intervention, where it was played again with one",
     "fork_call": "the tool call that started it, where it is an agent inside an agent",
     "fork_index": "the parent's step from which it parts",
+    "generation": "the last collection of garbage before it was used",
     "given_return": "sum of what the learner was paid",
     "given_reward": "what the learner was paid; in tables NULL where that is the world's own reward",
     "group_key": "episodes compared with each other, as in GRPO",
     "idx": "the step's place in its episode, from 0",
     "info": "what the environment or recorder said beside, as JSON: `latency` (s), `tokens`, …",
     "kind": "`tool`, `plan`, `message` or `env`",
-    "media_type": "for example `image/png`",
+    "media_type": "`text/plain`, `application/json`, or that of a picture",
+    "n_bytes": "length of `data` before it was compressed; NULL where it was not",
+    "n_chars": "length of the whole text; NULL for a picture",
     "n_none": "trajectories on which the scorer had no opinion anywhere",
     "n_rows": "how many rows it had",
     "n_scored": "trajectories that it scored",
@@ -77,15 +82,18 @@ MEANS = {
     "odd": "exact form of what no column takes, as JSON",
     "outcome": "how well it went, in [0, 1], by the latest opinion",
     "output": "what came back",
+    "output_hash": "of a long `output_text`: names the whole in `blob`",
     "output_native": "what came back, as exact JSON, where it was no text",
     "output_text": "what came back, as text",
     "parent_id": "the episode it came from: played again from there, or started by it",
     "part": "which series: `score` is the number itself",
     "place": "in the order of completion, up to which it has looked",
+    "plan_hash": "of a long `plan`: names the whole in `blob`",
     "plan": "reasoning, and words said before the calls",
     "policy": "who acted",
     "position": "the call's place among the calls of its step, from 0",
     "result": "what the agent saw after it acted",
+    "result_hash": "of a long `result_text`: names the whole in `blob`",
     "result_images": "pictures seen: names in `blob`, with commas between",
     "result_native": "what was seen, as exact JSON",
     "result_text": "what was seen, as text",
@@ -93,6 +101,7 @@ MEANS = {
     "sees": "how far the scorer looks: `action`, `result` or `episode`",
     "selector": "which trajectories, as JSON",
     "seq": "the writer's count",
+    "shared": "how many bytes of `base` come first",
     "shaping": "recipe of what was paid, as JSON",
     "source": "who said so: `env` is the environment itself",
     "spec": "the recipe, as JSON",
@@ -105,7 +114,6 @@ MEANS = {
     "template": "of the text that the scorer read",
     "terminated": "whether the world said that it was over",
     "text": "in words",
-    "text_hash": "of the text: one key may have several texts",
     "tokenizer": "of the scorer",
     "tool": "its name",
     "trajectory": "the episode's id, as text",
@@ -122,7 +130,9 @@ MEANS = {
 """What a column holds, wherever it stands; `id`, `name`, `key` and references speak for themselves."""
 OWN = {
     ("score_job", "ended_at"): "when nothing was left",
-    ("blob", "hash"): "names the content",
+    ("blob", "hash"): "names the content, in this database",
+    ("score_note", "text_hash"): "of a long `text`: names the whole in `blob`",
+    ("task", "text_hash"): "of the text: one key may have several texts",
     ("label", "comment"): "in words",
     ("label", "value"): "under 0.5, or missing: an error",
     ("outcome", "value"): "in [0, 1], a success from 0.5 on",
@@ -145,6 +155,9 @@ with `agentprm credit sql URL "SELECT …"`, from Python with `agentprm.credit.s
 # Views
 """
 TABLES = """# Tables
+
+Texts from 256 bytes on stand in `blob`, once; a text column keeps their first 200 characters. In JSON columns
+`{"$text": "<hash>"}` stands for a long value.
 
 A beginner needs four: `trajectory`, `step`, `scorer`, `score`. Facts are append-only; scores, labels and outcomes are
 opinions of a named source and never overwrite one another.

@@ -11,21 +11,28 @@ __all__ = ["db"]
 
 @click.group()
 def db() -> None:
-    """Make, upgrade or check a store; drain its spool; salvage what is damaged."""
+    """Make, upgrade or check a store; drain its spool; delete its garbage; salvage what is damaged."""
 
 
 @db.command()
 @click.argument("url")
 @as_json
 def upgrade(url: str, as_json: bool) -> None:
-    """Bring the store at URL to the schema of this version; make it if there is none."""
+    """Bring the store at URL to the schema of this version; make it if there is none.
+
+    Long texts that an earlier version stored in every row are then stored once. Others may go on recording meanwhile;
+    after an interruption run it again and it goes on. `db gc --vacuum` gives the room back to the disk.
+    """
     from agentprm.store import migrate
+    from agentprm.store.backfill import backfill
 
     with migrate.opened(url, create=True) as database:
         before = migrate.current(database)
         migrate.ensure(database)
         after = migrate.current(database)
-    say({"url": url, "before": before, "after": after}, as_json, f"{url}: {before or 'empty'} → {after}")
+        moved = backfill(url)
+    lines = [f"{url}: {before or 'empty'} → {after}", *([f"{moved} rows are smaller now"] if moved else [])]
+    say({"url": url, "before": before, "after": after, "moved": moved}, as_json, *lines)
 
 
 @db.command()
@@ -168,3 +175,22 @@ def drain(url: str, as_json: bool) -> None:
     counts = {"drained": before - after - dropped, "dropped": dropped, "left": after}
     lost = f"; {dropped} belonged to trajectories that were deleted" if dropped else ""
     say({"url": url, **counts}, as_json, f"{url}: drained {counts['drained']} steps{lost}")
+
+
+@db.command()
+@click.argument("url")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--vacuum", is_flag=True, help="Give the room back to the disk, too; nobody else may write meanwhile.")
+@as_json
+def gc(url: str, dry_run: bool, vacuum: bool, as_json: bool) -> None:
+    """Delete the long texts and pictures at URL that belonged to trajectories which were deleted.
+
+    Others may go on recording. An interruption loses nothing: run it again.
+    """
+    from agentprm.store.gc import collect
+
+    found = collect(url, dry_run=dry_run, vacuum=vacuum)
+    counts = {"blobs": found.blobs, "garbage": found.garbage, "bytes": found.n_bytes, "dry_run": dry_run}
+    would = "would go" if dry_run else "went"
+    line = f"{found.garbage} of {found.blobs} texts and pictures {would}, {found.n_bytes:,} bytes"
+    say({"url": url, **counts}, as_json, f"{url}: {line if found.garbage else 'nothing to delete'}")

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from agentprm.credit import parts
 from agentprm.credit.asking import Chosen, ScorerForm, answer, choose, rows_of
-from agentprm.credit.spelling import id_text, readable
+from agentprm.credit.spelling import id_text, readable, whole
 from agentprm.credit.table import Table
 from agentprm.credit.where import Where, named_tool
 from agentprm.errors import NoSuchTrajectory
@@ -87,7 +87,7 @@ def training_set(store: Store, scorer: ScorerForm = None, *, limit: int | None =
     first = sa.select(e).where(e.c.id.in_(sa.select(t.score.c.trajectory_id).where(t.score.c.scorer_id == by.id)))
     some = first.order_by(e.c.started_at, e.c.id).limit(limit).cte("some")
     c = t.content
-    result = sa.func.coalesce(c.c.result_text, readable(c.c.result_native), "")
+    result = sa.func.coalesce(whole(c.c.result_text, c.c.result_hash), readable(c.c.result_native), "")
     here = sa.select(c.c.trajectory_id, c.c.idx).join_from(some, c, c.c.trajectory_id == some.c.id).cte("here")
     deed = sa.func.coalesce("> " + parts.acted(here).self_group() + "\n", "")
     text = (deed + sa.select(result).where(parts.at(c, here)).scalar_subquery()).label("text")

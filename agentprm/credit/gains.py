@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from agentprm.credit import parts
 from agentprm.credit.asking import ScorerForm, answer, choose
-from agentprm.credit.spelling import before, first_line, json_at, json_number, readable
+from agentprm.credit.spelling import before, first_line, json_at, json_number, readable, whole_json
 from agentprm.credit.table import Table
 from agentprm.credit.where import Where, named_tool
 from agentprm.store import tables as t
@@ -96,7 +96,7 @@ def _beside(call: sa.FromClause, scorer_id: int, side: int) -> sa.ScalarSelect[f
 
 def _kind(call: sa.FromClause) -> sa.ColumnElement[str]:
     """Return what kind of failure a call's output tells of."""
-    native = call.c.output_native
+    native = whole_json(call.c.output_native)
     fields = sa.case((native.like("{%"), sa.func.coalesce(json_at(native, "error"), json_at(native, "message"))))
     said = first_line(sa.func.coalesce(call.c.output_text, fields, readable(native), call.c.status))
     return sa.func.coalesce(sa.func.nullif(sa.func.substr(before(before(said, ":"), "("), 1, 40), ""), call.c.status)

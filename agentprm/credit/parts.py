@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agentprm.credit.spelling import first_word, readable
+from agentprm.credit.spelling import first_word, readable, whole
 from agentprm.credit.where import Where, conditions
 from agentprm.ops.agree import mean_interval, wilson
 from agentprm.store import tables as t
@@ -87,7 +87,12 @@ def acted(step: sa.FromClause) -> sa.ColumnElement[str]:
     calls = t.tool_call.join(t.tool)
     names = sa.select(sa.func.aggregate_strings(t.tool.c.name, " + ")).select_from(calls)
     tools = names.where(at(t.tool_call, step)).correlate(step).scalar_subquery()
-    words = sa.func.coalesce(t.content.c.action_text, tools, readable(t.content.c.action_native), t.content.c.plan)
+    words = sa.func.coalesce(
+        whole(t.content.c.action_text, t.content.c.action_hash),
+        tools,
+        readable(t.content.c.action_native),
+        whole(t.content.c.plan, t.content.c.plan_hash),
+    )
     return sa.select(words).where(at(t.content, step)).correlate(step).scalar_subquery().label("action")
 
 

@@ -8,7 +8,19 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-__all__ = ["before", "first_line", "first_word", "id_text", "json_at", "json_number", "json_text", "readable", "week"]
+__all__ = [
+    "before",
+    "first_line",
+    "first_word",
+    "id_text",
+    "json_at",
+    "json_number",
+    "json_text",
+    "readable",
+    "week",
+    "whole",
+    "whole_json",
+]
 
 _WEEK = 7 * 24 * 3600 * 1_000_000
 _MONDAY = 4 * 24 * 3600 * 1_000_000
@@ -88,9 +100,25 @@ def json_number(document: sa.ColumnElement[Any], *path: str) -> sa.ColumnElement
     return _JsonNumber(document, path)
 
 
+def whole(head: sa.ColumnElement[str], name: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """Return the text of a column, whose whole stands apart under a name if it is long.
+
+    Its first 200 characters always stand in the column itself: whoever needs no more reads that, and is quicker.
+    """
+    return sa.case((name.is_(None), head), else_=sa.func.agentprm_text(name, type_=sa.Text()))
+
+
+def whole_json(value: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """Return the JSON text of a column, with what stands apart put in again."""
+    return sa.case(
+        (value.contains('{"$text":"', autoescape=True), sa.func.agentprm_json(value, type_=sa.Text())), else_=value
+    )
+
+
 def readable(native: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     """Return a native value for people: a NumPy number or array without its type, a word without its quotes."""
     return sa.case(
+        (native.like('{"$text":"%'), sa.func.agentprm_json(native, type_=sa.Text())),
         (native.like('{"$scalar":%'), json_text(native, "$scalar", 1)),
         (native.like('{"$array":%'), json_text(native, "$array", 2)),
         (native.like('"%'), json_at(native)),

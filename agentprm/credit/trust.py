@@ -158,7 +158,7 @@ def length_bias(store: Store, scorer: ScorerForm = None, **where: Unpack[Where])
     by = choose(store, scorer)
     k = parts.known(where, by.id)
     tokens = sa.case((t.content.c.info.is_not(None), json_number(t.content.c.info, "tokens", "output")))
-    characters = sa.func.length(sa.func.coalesce(t.content.c.action_text, t.content.c.plan))
+    characters = _length(t.content)
     measures = (k.c.idx.label("position"), characters.label("characters"), tokens.label("tokens"))
     steps = sa.select(k.c.trajectory_id, k.c.value, k.c.outcome, *measures)
     s = steps.select_from(k.outerjoin(t.content, parts.at(t.content, k))).cte("steps").c
@@ -182,6 +182,16 @@ def length_bias(store: Store, scorer: ScorerForm = None, **where: Unpack[Where])
     columns = ("measure", "n", "episodes", "correlation", "given_outcome", "low", "high")
     title = "Is the score mere length?"
     return answer(store, query, title, columns, rows=_bias_rows, where=where, needs=_NEEDS, scorer=by.label)
+
+
+def _length(content: sa.FromClause) -> sa.ColumnElement[int]:
+    """Return how many characters an action has, else its plan: of a long one the count stands with its whole."""
+    said = content.c.action_text.is_not(None)
+    name = sa.case((said, content.c.action_hash), else_=content.c.plan_hash)
+    long = sa.select(t.blob.c.n_chars).where(t.blob.c.hash == name).correlate(content).scalar_subquery()
+    return sa.case(
+        (name.is_(None), sa.func.length(sa.func.coalesce(content.c.action_text, content.c.plan))), else_=long
+    )
 
 
 def _sums(x: Any, y: Any, name: str) -> list[Any]:

@@ -8,9 +8,10 @@ from typing import Any, Literal, TypedDict
 
 import sqlalchemy as sa
 
-from agentprm.credit.spelling import json_text
+from agentprm.credit.spelling import json_text, whole_json
 from agentprm.errors import InvalidTrajectory, UnknownName
 from agentprm.store import tables as t
+from agentprm.store.blobs import is_long
 from agentprm.store.encode import microseconds
 from agentprm.store.filters import several
 from agentprm.suggest import did_you_mean
@@ -79,7 +80,9 @@ def conditions(where: Where, outcome: sa.ColumnElement[float]) -> Iterator[sa.Co
     if (until := where.get("until")) is not None:
         yield (t.trajectory.c.started_at < _stamp("until", until)) & (t.trajectory.c.started_at != UNDATED)
     for key, value in (where.get("tags") or {}).items():
-        yield json_text(t.trajectory.c.meta, key).in_(_spellings(value))
+        spelled = _spellings(value)
+        meta = whole_json(t.trajectory.c.meta) if any(map(is_long, spelled)) else t.trajectory.c.meta
+        yield json_text(meta, key).in_(spelled)
     if not where.get("forks"):
         yield t.trajectory.c.parent_id.is_(None) | t.trajectory.c.fork_call.is_not(None)
 

@@ -244,8 +244,15 @@ def plain(value: Any) -> Any:
     if isinstance(getattr(value, "spec", None), Spec):
         return value.spec.plain()
     if isinstance(getattr(value, "url", None), str) and ":memory:" not in value.url and value.url != "sqlite://":
-        return value.url
+        return _with_redaction(value.url, getattr(value, "redact", None), value)
     return _reference(value)
+
+
+def _with_redaction(url: str, redact: Any, store: Any) -> Any:
+    """Return the URL of a store that redacts what it stores: whoever opens it again must do so too."""
+    if redact is None:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}redact={redact}" if isinstance(redact, str) else _reference(store)
 
 
 def live(value: Any) -> Any:

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from agentprm.errors import InvalidScores, InvalidTrajectory, NoSuchTrajectory
 from agentprm.store import reader, tables
+from agentprm.store.blobs import Blobs
 from agentprm.store.database import Database
-from agentprm.store.encode import Encoder, Rows
+from agentprm.store.encode import Encoder
 from agentprm.store.filters import chunks
+from agentprm.store.redact import Redactor
+from agentprm.store.rows import Rows
 from agentprm.types import Ended, Ending, Scores, Trajectory
 
 __all__ = ["admitted", "check_units"]
 
+_INEXACT = (
+    "holds {} values that only their repr could stand for: make them JSON, bytes or arrays first (a recorder would "
+    "keep the repr and count it)"
+)
+T = TypeVar("T")
 
-def admitted(database: Database, items: Sequence[Trajectory | Scores]) -> tuple[Rows, int]:
+
+def admitted(
+    database: Database,
+    items: Sequence[Trajectory | Scores],
+    blobs: Blobs | None = None,
+    redactor: Redactor | None = None,
+) -> tuple[Rows, int]:
     """Return the rows of what is new among `items`, and how many items that is; see `Store.add` for what it raises."""
-    encoder, rows = Encoder(native_uuid=not database.is_sqlite), Rows()
+    encoder, rows = Encoder(native_uuid=not database.is_sqlite, scope=database.scope, blobs=blobs), Rows()
     trajectories, scores = _sorted(items)
+    if redactor is not None:
+        trajectories = [_redacted(redactor, redactor.trajectory, t) for t in trajectories]
+        scores = [_redacted(redactor, redactor.scores, s) for s in scores]
     fresh, ended = _new_trajectories(database, trajectories)
     for trajectory in fresh:
         _encode(encoder, trajectory, rows)
@@ -60,6 +77,18 @@ def _new_trajectories(database: Database, given: list[Trajectory]) -> tuple[list
     return list(fresh.values()), list(ended.values())
 
 
+def _redacted(redactor: Redactor, function: Callable[[T], T], given: T) -> T:
+    done = function(given)
+    if redactor.failed:
+        raise InvalidTrajectory(
+            f"{redactor.failed} texts could not be redacted, so nothing was stored: redact has to return a text for "
+            "every text"
+        )
+    if redactor.degraded:
+        raise InvalidTrajectory("a trajectory " + _INEXACT.format(redactor.degraded))
+    return done
+
+
 def _ending(trajectory: Trajectory) -> Ending:
     assert trajectory.ending is not None
     return trajectory.ending
@@ -69,10 +98,7 @@ def _encode(encoder: Encoder, trajectory: Trajectory, rows: Rows) -> None:
     before = encoder.degraded
     encoder.trajectory(trajectory, rows)
     if encoder.degraded > before:
-        raise InvalidTrajectory(
-            f"trajectory {trajectory.id} holds {encoder.degraded - before} values that only their repr could stand "
-            "for: make them JSON, bytes or arrays first (a recorder would keep the repr and count it)"
-        )
+        raise InvalidTrajectory(f"trajectory {trajectory.id} " + _INEXACT.format(encoder.degraded - before))
 
 
 def _check(given: list[Scores], lengths: dict[UUID, int]) -> None:

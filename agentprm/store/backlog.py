@@ -13,7 +13,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentprm.store.database import Database
-from agentprm.store.encode import Rows, microseconds
+from agentprm.store.encode import microseconds
+from agentprm.store.rows import Rows
 from agentprm.store.spool import Batch
 from agentprm.store.statements import Statements
 from agentprm.store.unreachable import unreachable

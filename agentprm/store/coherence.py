@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentprm import values
+from agentprm.store.views import teach
 
 __all__ = ["cohere", "shorten"]
 
@@ -117,7 +118,8 @@ def shorten(db: sqlite3.Connection, key: bytes, whole: int, of: int | None) -> N
     """Leave the first steps of an episode, and say in its `meta` of how many; None where nobody knows."""
     for table in _OF_STEPS:
         db.execute(f"DELETE FROM {table} WHERE trajectory_id = ? AND idx >= ?", (key, whole))
-    (meta,) = db.execute("SELECT meta FROM trajectory WHERE id = ?", (key,)).fetchone()
+    teach(db)
+    (meta,) = db.execute("SELECT agentprm_json(meta) FROM trajectory WHERE id = ?", (key,)).fetchone()
     known: dict[str, Any] = values.decode(meta) if meta else {}
     said, _ = values.encode({**known, "salvaged": {"steps": whole, "of": of}})
     db.execute(

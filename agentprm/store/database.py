@@ -19,8 +19,10 @@ from agentprm.errors import DamagedDatabase, StoreError
 from agentprm.store.engine import make_engine
 from agentprm.store.file import DatabaseFile
 from agentprm.store.spool import Spool
+from agentprm.store.tables import meta
 from agentprm.store.unreachable import is_refused, unreachable
 from agentprm.store.url import is_memory, read_url
+from agentprm.store.views import show_whole, unshow
 
 __all__ = ["Database", "close_database", "is_open", "open_database"]
 
@@ -49,6 +51,7 @@ class Database:
         self.spool = None if self.is_memory else Spool(url)
         """Where batches wait while the database is away; a database in memory never is."""
         self._writer: Any = None
+        self._uid = ""
         self._was_away = False
         self._patience = threading.local()
 
@@ -61,6 +64,14 @@ class Database:
     def is_sqlite(self) -> bool:
         """Whether this is SQLite."""
         return self.engine.dialect.name == "sqlite"
+
+    @property
+    def scope(self) -> bytes:
+        """What keeps the names of blobs here apart from those in any other database."""
+        if not self._uid:
+            with self.reading() as connection:
+                self._uid = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "uid")) or ""
+        return self._uid.encode()
 
     @property
     def is_read_only(self) -> bool:
@@ -136,6 +147,9 @@ class Database:
     def connecting(self) -> Iterator[sa.Connection]:
         """Give a connection; rows have to be fetched before it is left."""
         with self.lock if self.is_memory else nullcontext(), self.engine.connect() as connection:
+            if self.is_sqlite and not connection.info.get("whole"):
+                show_whole(_driver(connection))
+                connection.info["whole"] = True
             yield connection
 
     @contextmanager
@@ -165,6 +179,8 @@ class Database:
         writing = self.engine.execution_options(agentprm_write=True)
         try:
             with self.lock if self.is_sqlite else nullcontext(), writing.begin() as connection:
+                if self.is_sqlite and connection.info.pop("whole", False):
+                    unshow(_driver(connection))
                 yield connection
         except (DBAPIError, self.dialect.loaded_dbapi.Error) as error:
             raise unreachable(self, error) from error
@@ -194,8 +210,7 @@ class Database:
         for attempt in range(tries):
             try:
                 with self.engine.connect() as connection:
-                    driver: Any = connection.connection.driver_connection
-                    driver.execute("PRAGMA journal_mode=WAL")
+                    _driver(connection).execute("PRAGMA journal_mode=WAL")
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or attempt == tries - 1:
@@ -278,6 +293,10 @@ class Database:
         self.engine.dispose(close=False)
         if self.spool is not None:
             self.spool.abandon()
+
+
+def _driver(connection: sa.Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 _open: dict[URL, Database] = {}

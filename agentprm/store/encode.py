@@ -2,81 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from agentprm import values
-from agentprm.types import Began, Ended, Event, Image, Observation, Scores, Spec, Step, Stepped, ToolCall, Trajectory
+from agentprm.store.blobs import Blobs
+from agentprm.store.rows import Noun, Rows
+from agentprm.store.state import state_hash
+from agentprm.types import Began, Ended, Event, Observation, Scores, Spec, Step, Stepped, ToolCall, Trajectory
 
-__all__ = ["Encoder", "Noun", "Rows", "microseconds"]
+__all__ = ["Encoder", "microseconds"]
 
 SAME_AS_TEXT = '{"$text":true}'
 """Stands in a native column for a string that the text column holds already."""
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 """What an integer column takes."""
-
-
-class Noun(NamedTuple):
-    """A row of a table of nouns, before its small integer is known."""
-
-    table: str
-    key: tuple[Any, ...]
-    """The values of its unique columns."""
-
-
-class Rows:
-    """Rows waiting for one transaction, by table, and the nouns that they name."""
-
-    __slots__ = ("ended", "n_steps", "nouns", "tables")
-
-    TABLES = ("trajectory", "content", "step", "tool_call", "score", "score_note", "outcome", "label", "blob")
-
-    def __init__(self) -> None:
-        self.tables: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self.TABLES}
-        self.nouns: dict[Noun, tuple[Any, ...]] = {}
-        self.ended: list[tuple[Any, ...]] = []
-        self.n_steps = 0
-
-    def __len__(self) -> int:
-        return sum(self.sizes())
-
-    def sizes(self) -> tuple[int, ...]:
-        """Return how many rows wait in each table."""
-        return (len(self.ended), *map(len, self.tables.values()))
-
-    def shrink(self, sizes: tuple[int, ...]) -> None:
-        """Take back every row that came after `sizes` were taken."""
-        for rows, size in zip((self.ended, *self.tables.values()), sizes, strict=True):
-            del rows[size:]
-
-    def extend(self, other: Rows) -> None:
-        """Add another batch behind this one."""
-        for name, rows in other.tables.items():
-            self.tables[name] += rows
-        self.nouns |= other.nouns
-        self.ended += other.ended
-        self.n_steps += other.n_steps
-
-    def by_trajectory(self) -> dict[Any, Rows]:
-        """Return the same rows apart, one batch per trajectory; pictures go with every one of them."""
-        parts: dict[Any, Rows] = {}
-        columns = {"trajectory": 0, "content": 0, "step": 0, "tool_call": 0, "outcome": 0}
-        columns |= {"score": 1, "score_note": 1, "label": 1}
-        for name, column in columns.items():
-            for row in self.tables[name]:
-                parts.setdefault(row[column], Rows()).tables[name].append(row)
-        for row in self.ended:
-            parts.setdefault(row[-1], Rows()).ended.append(row)
-        for part in parts.values():
-            named = {cell for rows in part.tables.values() for row in rows for cell in row if isinstance(cell, Noun)}
-            part.nouns = {noun: row for noun, row in self.nouns.items() if noun in named}
-            part.tables["blob"] = self.tables["blob"]
-            part.n_steps = len(part.tables["step"])
-        return parts
 
 
 def microseconds(moment: datetime) -> int:
@@ -86,10 +29,14 @@ def microseconds(moment: datetime) -> int:
 
 
 class Encoder:
-    """Turns events into rows for one engine; counts the values that have no exact form."""
+    """Turns events into rows for one engine; counts the values that have no exact form.
 
-    def __init__(self, *, native_uuid: bool) -> None:
+    Long texts and pictures are named within the `scope` of one database, by `blobs` if given.
+    """
+
+    def __init__(self, *, native_uuid: bool, scope: bytes = b"", blobs: Blobs | None = None) -> None:
         self.native_uuid = native_uuid
+        self.blobs = blobs or Blobs(scope)
         self._key: Callable[[UUID], Any] = (lambda uuid: uuid) if native_uuid else (lambda uuid: uuid.bytes)
         self._digests: dict[int, tuple[Spec, str]] = {}
         self.degraded = 0
@@ -123,7 +70,8 @@ class Encoder:
         for i, note in enumerate(scores.notes):
             if note is not None:
                 self.degraded += not values.is_clean(note)
-                rows.tables["score_note"].append((scorer, key, scores.start + i, values.clean_text(note)))
+                cells = self.blobs.text(values.clean_text(note), (key, "note"), rows.tables["blob"])
+                rows.tables["score_note"].append((scorer, key, scores.start + i, *cells))
 
     def outcome(self, trajectory_id: UUID, source: str, value: float, at: int, rows: Rows) -> None:
         """Add the row of one opinion on how an episode went."""
@@ -146,12 +94,13 @@ class Encoder:
             None if parent is None else self._key(parent.trajectory_id),
             None if parent is None else int(parent.index),
             None if parent is None or parent.call is None else _clean("call", parent.call, odd),
-            None if parent is None or not parent.intervention else self._value(dict(parent.intervention)),
+            self._object(dict(parent.intervention), (key, "fork"), rows) if parent and parent.intervention else None,
             microseconds(t.started_at),
-            self._value(dict(t.meta)) if t.meta else None,
+            self._object(dict(t.meta), (key, "meta"), rows) if t.meta else None,
         ))  # fmt: skip
-        result = self._observation(first, odd, rows)
-        rows.tables["content"].append((key, -1, None, None, None, None, *result, self._odd(odd)))
+        text, *result, name = self._observation(key, first, odd, rows)
+        exact = self._object(odd, (key, "odd"), rows) if odd else None
+        rows.tables["content"].append((key, -1, None, None, None, None, text, *result, exact, None, None, name))
 
     def _stepped(self, event: Stepped, rows: Rows) -> None:
         shaping = None if event.shaping is None else self._shaping(event.shaping, rows)
@@ -172,17 +121,22 @@ class Encoder:
     ) -> None:
         action = step.action
         odd: dict[str, Any] = {}
-        text = _clean("action", action.text, odd) if action.text else None
-        plan = _clean("plan", action.plan, odd) if action.plan else None
-        native = None if action.native is None else self._native(action.native, text)
-        info = self._value(step.info if type(step.info) is dict else dict(step.info)) if step.info else None
-        result = self._observation(seen, odd, rows, action.tool_calls)
+        said = _clean("action", action.text, odd) if action.text else None
+        text, text_name = self.blobs.text(said, (key, "action"), rows.tables["blob"])
+        thought = _clean("plan", action.plan, odd) if action.plan else None
+        plan, plan_name = self.blobs.text(thought, (key, "plan"), rows.tables["blob"])
+        native = None if action.native is None else self._native(action.native, said, (key, "native"), rows)
+        info = step.info if type(step.info) is dict else dict(step.info)
+        beside = self._object(info, (key, "info"), rows) if info else None
+        *result, result_name = self._observation(key, seen, odd, rows, action.tool_calls)
         reward = _real("reward", step.reward, odd)
         if given is not None:
             given = _real("given", given, odd)
         for position, call in enumerate(action.tool_calls):
             self._tool_call(key, index, position, call, odd, rows)
-        rows.tables["content"].append((key, index, text, plan, native, info, *result, self._odd(odd)))
+        exact = self._object(odd, (key, "odd"), rows) if odd else None
+        names = (text_name, plan_name, result_name)
+        rows.tables["content"].append((key, index, text, plan, native, beside, *result, exact, *names))
         rows.tables["step"].append((key, index, action.kind, reward, given, shaping))
         rows.n_steps += 1
 
@@ -190,49 +144,59 @@ class Encoder:
         ending, key = event.ending, self._key(event.trajectory_id)
         at = microseconds(ending.ended_at)
         rows.ended.append((ending.status, ending.terminated, ending.truncated, at, key))
+        self.blobs.forget(key)
         if ending.outcome is not None:
             rows.tables["outcome"].append((key, "env", at, float(ending.outcome)))
 
     def _tool_call(self, key: Any, idx: int, position: int, call: ToolCall, odd: dict[str, Any], rows: Rows) -> None:
         is_text = type(call.output) is str and values.is_clean(call.output)
+        is_native = not is_text and call.output is not None
+        text, name = self.blobs.text(call.output if is_text else None, (key, "output"), rows.tables["blob"])
         rows.tables["tool_call"].append((
             key,
             idx,
             position,
             self._noun(rows, "tool", _clean(f"tool {position}", call.name, odd)),
             None if call.id is None else _clean(f"call {position}", call.id, odd),
-            self._value(call.arguments),
-            call.output if is_text else None,
-            None if is_text or call.output is None else self._value(call.output),
+            self._value(call.arguments, (key, "arguments"), rows),
+            text,
+            self._value(call.output, (key, "output"), rows) if is_native else None,
             call.status,
             int(call.attempts),
+            name,
         ))  # fmt: skip
 
     def _observation(
-        self, observation: Observation, odd: dict[str, Any], rows: Rows, calls: tuple[ToolCall, ...] = ()
+        self, key: Any, observation: Observation, odd: dict[str, Any], rows: Rows, calls: tuple[ToolCall, ...] = ()
     ) -> tuple[Any, ...]:
+        """Return the cells of what is seen: text, native value, pictures, state, and the name of the whole text."""
         text = _clean("result", observation.text, odd) if observation.text else None
-        native = None if observation.native is None else self._native(observation.native, text)
-        images = ",".join([self._image(image, rows) for image in observation.images]) if observation.images else None
-        content = text if native is None or native == SAME_AS_TEXT else native
-        return text, native, images, _state_hash(content, images, calls)
+        native = None if observation.native is None else self._spelled_native(observation.native, text)
+        pictures = [self.blobs.picture(image, rows.tables["blob"]) for image in observation.images]
+        images, everywhere = (",".join(names) for names in zip(*pictures, strict=True)) if pictures else (None, None)
+        state = state_hash(text if native is None or native == SAME_AS_TEXT else native, everywhere, map(_back, calls))
+        head, name = self.blobs.text(text, (key, "result"), rows.tables["blob"])
+        if native is not None:
+            native = self.blobs.json(native, (key, "result native"), rows.tables["blob"])
+        return head, native, images, state, name
 
-    def _image(self, image: Image, rows: Rows) -> str:
-        media_type = values.clean_text(image.media_type)
-        name = hashlib.blake2b(media_type.encode() + b"\n" + image.data, digest_size=16).hexdigest()
-        rows.tables["blob"].append((name, media_type, image.data))
-        return name
+    def _spelled_native(self, native: Any, text: str | None) -> str:
+        return SAME_AS_TEXT if type(native) is str and native == text else self._spelled(native)
 
-    def _native(self, native: Any, text: str | None) -> str:
-        return SAME_AS_TEXT if type(native) is str and native == text else self._value(native)
+    def _native(self, native: Any, text: str | None, place: tuple[Any, str], rows: Rows) -> str:
+        return self.blobs.json(self._spelled_native(native, text), place, rows.tables["blob"])
 
-    def _value(self, value: Any) -> str:
+    def _spelled(self, value: Any) -> str:
         text, lost = values.encode(value)
         self.degraded += lost
         return text
 
-    def _odd(self, odd: dict[str, Any]) -> str | None:
-        return self._value(odd) if odd else None
+    def _value(self, value: Any, place: tuple[Any, str], rows: Rows) -> str:
+        return self.blobs.json(self._spelled(value), place, rows.tables["blob"])
+
+    def _object(self, value: dict[str, Any], place: tuple[Any, str], rows: Rows) -> str:
+        """Return an object whose members SQL reads."""
+        return self.blobs.json(self._spelled(value), place, rows.tables["blob"], whole=False)
 
     def _noun(self, rows: Rows, table: str, *key: str) -> Noun:
         noun = Noun(table, key)
@@ -266,15 +230,8 @@ class Encoder:
         return noun
 
 
-def _state_hash(content: str | None, images: str | None, calls: tuple[ToolCall, ...]) -> int | None:
-    """Return 64 bits that name what is seen, what tools gave back included; None where nothing is."""
-    name = "" if content is None and (calls or images) else f"{content}"
-    if calls:  # what they gave back is the next observation, and stands with the calls
-        name += "".join(f"\x1f{call.name}\x1f{values.encode(call.output)[0]}" for call in calls)
-    elif content is None and images is None:
-        return None
-    digest = hashlib.blake2b(f"{name}{images or ''}".encode("utf-8", "replace"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+def _back(call: ToolCall) -> tuple[str, str]:
+    return call.name, values.encode(call.output)[0]
 
 
 def _text_or_none(value: Any) -> str | None:

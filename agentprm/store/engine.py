@@ -13,6 +13,7 @@ from sqlalchemy.pool import StaticPool
 
 from agentprm.errors import MissingExtra, StoreError
 from agentprm.store.url import is_memory
+from agentprm.store.views import teach
 
 __all__ = ["make_engine"]
 
@@ -73,6 +74,7 @@ def _bound(engine: sa.Engine) -> None:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     """Leave transactions to us; in a file in WAL mode, kill -9 loses nothing that was committed."""
     connection.isolation_level = None
+    teach(connection)
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")

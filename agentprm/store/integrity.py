@@ -9,8 +9,10 @@ import sqlalchemy as sa
 
 from agentprm.store import tables as t
 from agentprm.store.database import Database
-from agentprm.store.encode import Encoder, Rows
+from agentprm.store.encode import Encoder
+from agentprm.store.gc import referred
 from agentprm.store.migrate import opened
+from agentprm.store.rows import Rows
 from agentprm.store.statements import COLUMNS
 from agentprm.store.store import Store
 
@@ -26,7 +28,8 @@ def damages(store: Database | str | Path) -> list[str]:
     """
     with opened(store) as database, database.reading() as connection:
         found = _file(connection) if database.is_sqlite else []
-        return (found or _episodes(connection))[:_MOST]
+        found = found or _episodes(connection)
+    return (found or _blobs(database))[:_MOST]
 
 
 def first_misread(store: Store, key: UUID) -> int | None:
@@ -55,6 +58,15 @@ def _file(connection: sa.Connection) -> list[str]:
         return [line for text in said for line in text.splitlines()]
     orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     return [f"a row of {row[0]} names a row of {row[2]} that is not there" for row in orphans]
+
+
+def _blobs(database: Database) -> list[str]:
+    """Return the long texts and pictures that a row names and that are not there."""
+    named = dict(referred(database))
+    with database.reading() as connection:
+        for name in connection.scalars(sa.select(t.blob.c.hash)):
+            named.pop(name, None)
+    return [f"a row of {table} names the blob {name}, which is not there" for name, table in named.items()]
 
 
 def _episodes(connection: sa.Connection) -> list[str]:

@@ -14,10 +14,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agentprm.store import tables as t
 from agentprm.store.admission import admitted, check_units
 from agentprm.store.database import Database
-from agentprm.store.encode import Encoder, Rows, microseconds
+from agentprm.store.encode import Encoder, microseconds
 from agentprm.store.filters import require_filters
 from agentprm.store.inserter import Inserter
 from agentprm.store.nouns import resolve
+from agentprm.store.rows import Rows
 from agentprm.store.statements import Statements
 from agentprm.store.unscored import Unscored
 from agentprm.types import Scorer, Scores, new_id, utc_now

@@ -14,12 +14,17 @@ from agentprm.errors import StoreError
 from agentprm.progress import progress_bar
 from agentprm.store import tables as t
 from agentprm.store.database import Database
-from agentprm.store.encode import Noun, Rows
+from agentprm.store.encode import Encoder
+from agentprm.store.fetch import fetch
 from agentprm.store.filters import chunks
+from agentprm.store.long_columns import apart, names_in
+from agentprm.store.redact import Redactor
+from agentprm.store.redacted_rows import redacted_noun, redacted_rows
+from agentprm.store.rows import Noun, Rows
 from agentprm.store.statements import COLUMNS, NOUNS, Statements
 from agentprm.store.store import Store
 
-__all__ = ["Merged", "merge"]
+__all__ = ["Merged", "merge", "of"]
 
 _CHUNK = 200
 """Trajectories in one transaction."""
@@ -90,7 +95,7 @@ def _bring_scorers(source: Store, target: Database) -> None:
 
 def _bring(source: Store, target: Store, ids: Sequence[UUID]) -> list[int]:
     with source.connection() as connection:
-        rows = _rows(connection, ids, native_uuid=not target._database.is_sqlite)
+        rows = _rows(connection, ids, target._writer.encoder, target._again())
     before = _counts(target, ids)
     target._writer.add(rows)
     return [after - count for after, count in zip(_counts(target, ids), before, strict=True)]
@@ -98,11 +103,11 @@ def _bring(source: Store, target: Store, ids: Sequence[UUID]) -> list[int]:
 
 def _counts(store: Store, ids: Sequence[UUID]) -> list[int]:
     with store.connection() as connection:
-        queries = (sa.select(sa.func.count()).where(*_of(connection, name, ids)) for name in _COUNTED)
+        queries = (sa.select(sa.func.count()).where(*of(connection, name, ids)) for name in _COUNTED)
         return [int(connection.scalar(query) or 0) for query in queries]
 
 
-def _of(connection: sa.Connection, name: str, ids: Sequence[UUID]) -> list[sa.ColumnElement[bool]]:
+def of(connection: sa.Connection, name: str, ids: Sequence[UUID]) -> list[sa.ColumnElement[bool]]:
     """Return, as SQL, which rows of a table belong to trajectories; scores are found by their scorer first."""
     columns = t.metadata.tables[name].c
     theirs = (columns.id if name == "trajectory" else columns.trajectory_id).in_(ids)
@@ -111,17 +116,22 @@ def _of(connection: sa.Connection, name: str, ids: Sequence[UUID]) -> list[sa.Co
     return [columns.scorer_id.in_(connection.scalars(sa.select(t.scorer.c.id)).all()), theirs]
 
 
-def _rows(connection: sa.Connection, ids: Sequence[UUID], *, native_uuid: bool) -> Rows:
+def _rows(connection: sa.Connection, ids: Sequence[UUID], encoder: Encoder, redactor: Redactor | None) -> Rows:
     """Return all that belongs to trajectories, as another database takes it."""
-    rows, found = Rows(), {}
+    rows, read, native_uuid = Rows(), {}, encoder.native_uuid
     for name in Rows.TABLES[:-1]:
         table = t.metadata.tables[name]
-        query = sa.select(*(table.c[column] for column in COLUMNS[name])).where(*_of(connection, name, ids))
-        found[name] = connection.execute(query.order_by(*table.primary_key.columns)).all()
-    nouns = {table: _nouns(connection, table, found) for table in NOUNS}
+        query = sa.select(*(table.c[column] for column in COLUMNS[name])).where(*of(connection, name, ids))
+        read[name] = connection.execute(query.order_by(*table.primary_key.columns)).all()
+    nouns = {table: _nouns(connection, table, read, redactor) for table in NOUNS}
+    blobs = fetch(connection, (one for name, given in read.items() for one in names_in(name, given)))
+    found = {name: [row._asdict() for row in given] for name, given in read.items()}
+    if redactor is not None:
+        found = redacted_rows(found, blobs, redactor, lambda number: str(nouns["tool"][number][0].key[0]))
     for name, given in found.items():
         named = [(i, nouns[column[:-3]]) for i, column in enumerate(COLUMNS[name]) if column[:-3] in NOUNS]
-        rows.tables[name] = [_row(row, named, native_uuid) for row in given]
+        moved = (apart(name, row, blobs, encoder.blobs, rows.tables["blob"]).values() for row in given)
+        rows.tables[name] = [_row(list(row), named, native_uuid) for row in moved]
     rows.nouns = {noun: row for known in nouns.values() for noun, row in known.values()}
     head = t.trajectory.c
     ended = sa.select(head.status, head.terminated, head.truncated, head.ended_at, head.id)
@@ -129,10 +139,6 @@ def _rows(connection: sa.Connection, ids: Sequence[UUID], *, native_uuid: bool) 
         _row(row, [], native_uuid)
         for row in connection.execute(ended.where(head.id.in_(ids), head.status.is_not(None)))
     ]
-    shown = {name for row in found["content"] for name in (row.result_images or "").split(",") if name}
-    for some in chunks(sorted(shown)):
-        pictures = connection.execute(sa.select(t.blob).where(t.blob.c.hash.in_(some)))
-        rows.tables["blob"] += map(tuple, pictures)
     rows.n_steps = len(rows.tables["step"])
     return rows
 
@@ -144,7 +150,9 @@ def _row(row: Sequence[Any], named: Sequence[tuple[int, Any]], native_uuid: bool
     return tuple(cells)
 
 
-def _nouns(connection: sa.Connection, name: str, found: dict[str, Any]) -> dict[int, tuple[Noun, tuple[Any, ...]]]:
+def _nouns(
+    connection: sa.Connection, name: str, found: dict[str, Any], redactor: Redactor | None
+) -> dict[int, tuple[Noun, tuple[Any, ...]]]:
     """Return the nouns that rows name, by their integer here: each with what makes its row elsewhere."""
     column, table = f"{name}_id", t.metadata.tables[name]
     users = [rows for user, rows in found.items() if column in COLUMNS[user]]
@@ -152,9 +160,10 @@ def _nouns(connection: sa.Connection, name: str, found: dict[str, Any]) -> dict[
     made: dict[int, tuple[Noun, tuple[Any, ...]]] = {}
     wanted = [c for c in COLUMNS[name] if c not in ("text_hash", "created_at")]
     for some in chunks(ids):
-        for number, *row in connection.execute(
+        for number, *made_of in connection.execute(
             sa.select(table.c.id, *(table.c[c] for c in wanted)).where(table.c.id.in_(some))
         ):
+            row = made_of if redactor is None else redacted_noun(name, made_of, redactor)
             key = row if name == "task" else row[:1]
             made[number] = Noun(name, tuple(key)), tuple(row)
     return made

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from agentprm.store.encode import Noun, microseconds
+from agentprm.store.encode import microseconds
+from agentprm.store.rows import Noun
 from agentprm.store.statements import Statements
 from agentprm.types import utc_now
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,7 +17,9 @@ from agentprm.errors import DamagedDatabase, InvalidSpec, NoSuchTrajectory
 from agentprm.store import tables as t
 from agentprm.store.database import Database
 from agentprm.store.encode import SAME_AS_TEXT
+from agentprm.store.fetch import fetch
 from agentprm.store.filters import chunks, find, latest_outcome, several
+from agentprm.store.long_columns import names_in
 from agentprm.store.url import plain_url
 from agentprm.types import Action, Ending, Fork, Image, Observation, Scores, Spec, Step, Task, ToolCall, Trajectory
 
@@ -71,18 +74,23 @@ class _Chunk:
         self.calls: dict[tuple[UUID, int], list[Any]] = defaultdict(list)
         for row in connection.execute(query.order_by(t.tool_call.c.trajectory_id, t.tool_call.c.idx, "position")):
             self.calls[row.trajectory_id, row.idx].append(row)
-        self.images = _images(connection, (row for rows in self.contents.values() for row in rows))
+        self.blobs = fetch(connection, self._names())
+
+    def _names(self) -> Iterator[str]:
+        yield from names_in("trajectory", self.heads.values())
+        yield from names_in("content", chain.from_iterable(self.contents.values()))
+        yield from names_in("tool_call", chain.from_iterable(self.calls.values()))
 
     def trajectory(self, key: UUID) -> Trajectory:
         head = self.heads[key]
         contents = {row.idx: row for row in self.contents.get(key, ())}
         first = contents.get(_START)
-        exact = _odd(first)
+        exact = self._odd(first)
         observation, steps = self._observation(first, exact), []
         for row in self.steps.get(key, ()):
             content = contents[row.idx]
-            odd = _odd(content)
-            info = values.decode(content.info) if content.info else {}
+            odd = self._odd(content)
+            info = self._value(content.info) if content.info else {}
             reward = odd.get("reward", row.env_reward)
             steps.append(Step(observation, self._action(key, content, odd), reward, info))
             observation = self._observation(content, odd)
@@ -90,22 +98,49 @@ class _Chunk:
         named = {name: exact.get(name, getattr(head, name)) for name in ("external_id", "env", "policy", "seed")}
         return Trajectory(
             key, task, tuple(steps), observation, _ending(head), **named, group=exact.get("group", head.group_key),
-            parent=_fork(head, exact), started_at=_moment(head.started_at),
-            meta=values.decode(head.meta) if head.meta else {},
+            parent=self._fork(head, exact), started_at=_moment(head.started_at),
+            meta=self._value(head.meta) if head.meta else {},
         )  # fmt: skip
 
     def _observation(self, row: Any, odd: dict[str, Any]) -> Observation:
         if row is None:
             return Observation()
-        images = tuple(self.images[name] for name in (row.result_images or "").split(",") if name)
-        return Observation(
-            odd.get("result", row.result_text or ""), _native(row.result_native, row.result_text), images
-        )
+        images = tuple(self._image(name) for name in (row.result_images or "").split(",") if name)
+        text = self.blobs.cell(row.result_text, row.result_hash)
+        return Observation(odd.get("result", text or ""), self._native(row.result_native, text), images)
 
     def _action(self, key: UUID, row: Any, odd: dict[str, Any]) -> Action:
-        calls = tuple(_call(call, odd) for call in self.calls.get((key, row.idx), ()))
-        text, plan = odd.get("action", row.action_text or ""), odd.get("plan", row.plan or "")
-        return Action(text, plan, calls, _native(row.action_native, row.action_text))
+        calls = tuple(self._call(call, odd) for call in self.calls.get((key, row.idx), ()))
+        text, plan = self.blobs.cell(row.action_text, row.action_hash), self.blobs.cell(row.plan, row.plan_hash)
+        native = self._native(row.action_native, text)
+        return Action(odd.get("action", text or ""), odd.get("plan", plan or ""), calls, native)
+
+    def _image(self, name: str) -> Image:
+        return Image(self.blobs.media_type(name), self.blobs.data(name))
+
+    def _value(self, encoded: str) -> Any:
+        return values.decode(self.blobs.json(encoded))
+
+    def _native(self, encoded: str | None, text: str | None) -> Any:
+        if encoded is None:
+            return None
+        return text if encoded == SAME_AS_TEXT else self._value(encoded)
+
+    def _odd(self, row: Any) -> dict[str, Any]:
+        """Return the exact form of what no column would take."""
+        return self._value(row.odd) if row is not None and row.odd else {}
+
+    def _call(self, row: Any, odd: dict[str, Any]) -> ToolCall:
+        text = self.blobs.cell(row.output_text, row.output_hash)
+        output = text if row.output_native is None else self._value(row.output_native)
+        name, given = odd.get(f"tool {row.position}", row.name), odd.get(f"call {row.position}", row.call_id)
+        return ToolCall(name, self._value(row.arguments), given, output, row.status, row.attempts)
+
+    def _fork(self, head: Any, exact: dict[str, Any]) -> Fork | None:
+        if head.parent_id is None:
+            return None
+        intervention = self._value(head.fork) if head.fork else {}
+        return Fork(head.parent_id, head.fork_index, exact.get("call", head.fork_call), intervention)
 
 
 def _heads(ids: Sequence[UUID]) -> sa.Select[Any]:
@@ -123,43 +158,11 @@ def _by_trajectory(connection: sa.Connection, table: sa.Table, ids: Sequence[UUI
     return grouped
 
 
-def _images(connection: sa.Connection, contents: Iterable[Any]) -> dict[str, Image]:
-    names = {name for row in contents if row.result_images for name in row.result_images.split(",")}
-    if not names:
-        return {}
-    rows = connection.execute(sa.select(t.blob).where(t.blob.c.hash.in_(names)))
-    return {row.hash: Image(row.media_type, row.data) for row in rows}
-
-
-def _native(encoded: str | None, text: str | None) -> Any:
-    if encoded is None:
-        return None
-    return text if encoded == SAME_AS_TEXT else values.decode(encoded)
-
-
-def _odd(row: Any) -> dict[str, Any]:
-    """Return the exact form of what no column would take."""
-    return values.decode(row.odd) if row is not None and row.odd else {}
-
-
-def _call(row: Any, odd: dict[str, Any]) -> ToolCall:
-    output = row.output_text if row.output_native is None else values.decode(row.output_native)
-    name, given = odd.get(f"tool {row.position}", row.name), odd.get(f"call {row.position}", row.call_id)
-    return ToolCall(name, values.decode(row.arguments), given, output, row.status, row.attempts)
-
-
 def _ending(head: Any) -> Ending | None:
     if head.status is None:
         return None
     ended_at = _moment(head.ended_at)
     return Ending(head.status, bool(head.terminated), bool(head.truncated), head.outcome, ended_at)
-
-
-def _fork(head: Any, exact: dict[str, Any]) -> Fork | None:
-    if head.parent_id is None:
-        return None
-    intervention = values.decode(head.fork) if head.fork else {}
-    return Fork(head.parent_id, head.fork_index, exact.get("call", head.fork_call), intervention)
 
 
 def spec_from_json(text: str) -> Spec:
@@ -193,8 +196,10 @@ def _score_rows(connection: sa.Connection, pairs: Sequence[Any]) -> tuple[Any, A
     query = sa.select(t.score, t.part.c.name).join(t.part).where(*_among_pairs(t.score, pairs))
     for row in connection.execute(query):
         rows[row.scorer_id, row.trajectory_id][row.name][row.idx] = row.value
-    for row in connection.execute(sa.select(t.score_note).where(*_among_pairs(t.score_note, pairs))):
-        notes[row.scorer_id, row.trajectory_id][row.idx] = row.text
+    said = connection.execute(sa.select(t.score_note).where(*_among_pairs(t.score_note, pairs))).all()
+    blobs = fetch(connection, (row.text_hash for row in said if row.text_hash))
+    for row in said:
+        notes[row.scorer_id, row.trajectory_id][row.idx] = blobs.cell(row.text, row.text_hash) or ""
     return rows, notes
 
 
@@ -234,7 +239,7 @@ def read_rewards(database: Database, key: UUID, scorer: Spec | None) -> Rewards:
             raise NoSuchTrajectory(f"the store holds no trajectory {key}")
     env, given = [], []
     for row in rows:
-        odd = _odd(row)
+        odd = values.decode(row.odd) if row.odd else {}  # what stands apart is no number
         env.append(odd.get("reward", row.env_reward))
         paid = odd.get("given", row.given_reward)
         given.append(env[-1] if paid is None else paid)

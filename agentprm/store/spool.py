@@ -18,8 +18,8 @@ from uuid import UUID
 
 from sqlalchemy.engine import URL
 
-from agentprm.store.encode import Rows
 from agentprm.store.file import identity
+from agentprm.store.rows import Rows
 from agentprm.store.spooled import rows_from_json, rows_to_json
 from agentprm.store.url import plain_url
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from agentprm.store.encode import LARGEST, SMALLEST, Noun, Rows
+from agentprm.store.encode import LARGEST, SMALLEST
+from agentprm.store.rows import Blob, Noun, Rows
+from agentprm.store.statements import COLUMNS
 
 __all__ = ["rows_from_json", "rows_to_json"]
+
+_ID_BYTES = 16
+_GREW = ("content", "tool_call", "score_note")
 
 
 def rows_to_json(rows: Rows) -> str:
@@ -36,7 +42,7 @@ def rows_from_json(text: str) -> Rows:
     """Return the batch that `rows_to_json` was given."""
     plain, rows = orjson.loads(text), Rows()
     for name, given in plain["tables"].items():
-        rows.tables[name] += map(_row, given)
+        rows.tables[name] += (_grown(name, _row(cells)) for cells in given)
     rows.nouns = {Noun(table, _row(key)): _row(row) for table, key, row in plain["nouns"]}
     rows.ended = list(map(_row, plain["ended"]))
     rows.n_steps = plain["n_steps"]
@@ -57,7 +63,7 @@ def _plain(cell: Any) -> Any:
     if kind is bool or (kind is int and SMALLEST <= cell <= LARGEST) or (kind is float and math.isfinite(cell)):
         return cell
     if isinstance(cell, bytes):
-        return {"bytes": base64.b64encode(cell).decode()}
+        return _plain_bytes(cell)
     if isinstance(cell, UUID):
         return {"uuid": cell.hex}
     if isinstance(cell, Noun):
@@ -65,8 +71,23 @@ def _plain(cell: Any) -> Any:
     return {"float": repr(cell)} if kind is float else {"int": str(int(cell))}
 
 
+def _plain_bytes(data: bytes) -> dict[str, str]:
+    if len(data) > _ID_BYTES:
+        with suppress(UnicodeDecodeError):
+            return {"utf8": data.decode()}
+    return {"bytes": base64.b64encode(data).decode()}
+
+
+def _grown(table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row as this version has it: one that knew fewer columns may have spooled it."""
+    if table == "blob":
+        return Blob(*row)
+    return row + (None,) * (len(COLUMNS[table]) - len(row)) if table in _GREW else row
+
+
 _KINDS: dict[str, Callable[[Any], Any]] = {
     "bytes": base64.b64decode,
+    "utf8": str.encode,
     "uuid": lambda given: UUID(hex=given),
     "noun": lambda given: Noun(given[0], _row(given[1:])),
     "float": float,

@@ -18,11 +18,13 @@ from agentprm.store import migrate, reader, tables
 from agentprm.store.admission import admitted
 from agentprm.store.completion import read_completed
 from agentprm.store.database import close_database, open_database
-from agentprm.store.encode import Rows, microseconds
-from agentprm.store.filters import chunks, require_filters
+from agentprm.store.encode import microseconds
+from agentprm.store.filters import chunks, require_filters, several
 from agentprm.store.forget import forget
 from agentprm.store.reader import Rewards
-from agentprm.store.url import plain_url
+from agentprm.store.redact import Redact, Redactor
+from agentprm.store.rows import Rows
+from agentprm.store.url import plain_url, redaction_in
 from agentprm.store.writer import Durability, Writer
 from agentprm.types import Event, Scores, Spec, Trajectory, utc_now
 from agentprm.values import clean_text
@@ -38,6 +40,10 @@ class Store:
     lose: ``step`` nothing, ``group`` at most 1,000 steps or 50 ms, ``episode`` the open episodes; by default ``step``
     on SQLite and ``group`` on PostgreSQL. Stores of one URL share one engine; a store pickles to its URL.
 
+    `redact` is a function of a text, or ``"module:function"``, which may also stand in the URL (``?redact=``): what it
+    returns is stored instead, wherever a text stands. What it fails on is stored as a note that says so and counted in
+    `degraded`; `add` refuses it.
+
     Raises StoreError (NotOurDatabase, NewerDatabase, OutdatedDatabase) when the database cannot be used.
 
     >>> from agentprm.types import Action, Ending, Observation, Step, Task, Trajectory, new_id
@@ -52,12 +58,21 @@ class Store:
     """
 
     def __init__(
-        self, url: str | Path, *, durability: Durability | None = None, migrate: bool = True, create: bool = True
+        self,
+        url: str | Path,
+        *,
+        durability: Durability | None = None,
+        redact: Redact | None = None,
+        migrate: bool = True,
+        create: bool = True,
     ) -> None:
+        redact = redaction_in(url) if redact is None else redact
+        redactor = None if redact is None else Redactor(redact)
         self._database = open_database(url, create=create)
         try:
             self._prepare(migrate, create)
-            self._writer = Writer(self._database, durability or ("step" if self._database.is_sqlite else "group"))
+            durability = durability or ("step" if self._database.is_sqlite else "group")
+            self._writer = Writer(self._database, durability, redactor)
             self._writer.settle()
         except BaseException:
             close_database(self._database)
@@ -86,8 +101,14 @@ class Store:
 
     @property
     def degraded(self) -> int:
-        """Values that had no exact form and were kept as their text, in this store's life."""
-        return self._writer.encoder.degraded
+        """Values that had no exact form and were kept as their text, or as a note, in this store's life."""
+        redactor = self._writer.redactor
+        return self._writer.encoder.degraded + (0 if redactor is None else redactor.failed + redactor.degraded)
+
+    @property
+    def redact(self) -> Redact | None:
+        """What is applied to every text, by its name where it has one."""
+        return None if self._writer.redactor is None else self._writer.redactor.form
 
     @property
     def spooled(self) -> int:
@@ -107,7 +128,7 @@ class Store:
         """
         items = [items] if isinstance(items, (Trajectory, Scores)) else list(items)
         self._usable().flush()
-        rows, n_new = admitted(self._database, items)
+        rows, n_new = admitted(self._database, items, self._writer.encoder.blobs, self._again())
         self._writer.add(rows)
         return n_new
 
@@ -137,6 +158,7 @@ class Store:
         """
         filters = {name: value for name, value in locals().items() if name != "self"}
         self._usable().settle()
+        filters |= {name: self._redacted(filters[name]) for name in _NAMES if filters[name] is not None}
         return reader.read_trajectories(self._database, **filters)
 
     def completed(self, after: int = 0, *, follow: bool = False, **filters: Any) -> Iterator[tuple[int, Trajectory]]:
@@ -195,7 +217,7 @@ class Store:
         if (id is None) == (external_id is None):
             raise InvalidTrajectory("say which trajectory: give either id= or external_id=")
         given, opinion = tables.trajectory.c, tables.outcome.c
-        which = given.id == id if external_id is None else given.external_id == clean_text(external_id)
+        which = given.external_id.in_(map(clean_text, self._redacted(external_id))) if external_id else given.id == id
         latest = sa.select(sa.func.max(opinion.at)).where(opinion.trajectory_id == given.id).scalar_subquery()
         self._usable().flush()
         with self._database.reading() as connection:
@@ -206,7 +228,7 @@ class Store:
         for key, before in found:
             # The latest opinion counts, also beside one whose clock was ahead.
             at = now if before is None else max(now, before + 1)
-            self._writer.encoder.outcome(key, source, float(value), at, rows)
+            self._writer.encoder.outcome(key, self._redacted(source)[0], float(value), at, rows)
         self._writer.add(rows)
 
     def delete(self, *ids: UUID) -> int:
@@ -238,6 +260,15 @@ class Store:
         self._usable().settle()
         return self._database.asking()
 
+    def _again(self) -> Redactor | None:
+        """Return a redactor whose counts begin anew."""
+        return None if self._writer.redactor is None else Redactor(self._writer.redactor.form)
+
+    def _redacted(self, names: str | Iterable[str]) -> list[str]:
+        """Return names as they are stored."""
+        redactor = self._writer.redactor
+        return [name if redactor is None else redactor.text(name) for name in several(names)]
+
     def _usable(self) -> Writer:
         if self._closed:
             raise StoreClosed(f"the store {self.url} is closed: open it again with Store({self.url!r})")
@@ -255,11 +286,15 @@ class Store:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._database.is_memory:
             raise StoreError("a store in memory cannot leave its process: use a file")
-        return _reopen, (self._database.url.render_as_string(hide_password=False), self.durability)
+        return _reopen, (self._database.url.render_as_string(hide_password=False), self.durability, self.redact)
 
 
-def _reopen(url: str, durability: Durability) -> Store:
-    return Store(url, durability=durability)
+def _reopen(url: str, durability: Durability, redact: Redact | None = None) -> Store:
+    return Store(url, durability=durability, redact=redact)
+
+
+_NAMES = ("external_id", "task", "policy", "env", "group")
+"""Filters that name what was recorded as text."""
 
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()

@@ -193,14 +193,24 @@ content = sa.Table(
     sa.Column("result_images", sa.Text),
     sa.Column("state_hash", _Big),
     sa.Column("odd", sa.Text),
+    sa.Column("action_hash", sa.Text),
+    sa.Column("plan_hash", sa.Text),
+    sa.Column("result_hash", sa.Text),
     comment="row -1 holds the first observation; row t what step t did and the observation that it led to",
 )
+_HAS_BASE = sa.text("base IS NOT NULL")
 blob = sa.Table(
     "blob",
     metadata,
     sa.Column("hash", sa.Text, primary_key=True),
     sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("base", sa.Text),
+    sa.Column("shared", sa.Integer),
+    sa.Column("n_chars", sa.Integer),
+    sa.Column("n_bytes", sa.Integer),
     sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Index(None, "base", sqlite_where=_HAS_BASE, postgresql_where=_HAS_BASE),
 )
 tool_call = sa.Table(
     "tool_call",
@@ -215,6 +225,7 @@ tool_call = sa.Table(
     sa.Column("output_native", sa.Text),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("output_hash", sa.Text),
     sa.Index(None, "tool_id"),
 )
 # No foreign key to the trajectory here: a cascade would scan every scorer's rows, where Store.delete walks the key.
@@ -235,6 +246,7 @@ score_note = sa.Table(
     sa.Column("trajectory_id", TrajectoryId, primary_key=True),
     _idx(),
     sa.Column("text", sa.Text, nullable=False),
+    sa.Column("text_hash", sa.Text),
 )
 outcome = sa.Table(
     "outcome",

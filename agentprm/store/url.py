@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from agentprm.errors import StoreError
 
-__all__ = ["is_file", "is_memory", "plain_url", "read_url"]
+__all__ = ["is_file", "is_memory", "plain_url", "read_url", "redaction_in"]
 
 _SECRETS = ("password", "sslpassword")
 """Where a password may also stand: among the options behind the question mark."""
@@ -24,13 +24,13 @@ def read_url(form: str | Path | URL) -> URL:
     Raises StoreError for what is neither.
     """
     if isinstance(form, URL):
-        return form
+        return form.difference_update_query(["redact"])
     if not isinstance(form, (str, Path)):
         raise StoreError(f"a store is the path of a file or a URL such as sqlite:///runs.db, not {form!r}")
     if isinstance(form, Path) or "://" not in form:
         return URL.create("sqlite", database=None if str(form) == ":memory:" else str(Path(form).absolute()))
     try:
-        url = sa.make_url(form)
+        url = sa.make_url(form).difference_update_query(["redact"])
     except (ArgumentError, ValueError):
         shown = re.sub(r":.*@", ":***@", form)
         raise StoreError(f"{shown!r} is no database: give a file path or a URL such as sqlite:///runs.db") from None
@@ -43,6 +43,23 @@ def read_url(form: str | Path | URL) -> URL:
     if url.database == ":memory:":
         return URL.create(url.drivername)
     return url.set(database=str(Path(url.database).absolute()))
+
+
+def redaction_in(form: str | Path | URL) -> str | None:
+    """Return the ``module:function`` that a URL names behind ``redact=``; None where it names none.
+
+    >>> redaction_in("sqlite:///runs.db?redact=my.module:clean"), redaction_in("runs.db")
+    ('my.module:clean', None)
+    """
+    if not isinstance(form, URL):
+        if isinstance(form, Path) or "redact=" not in form or "://" not in form:
+            return None
+        try:
+            form = sa.make_url(form)
+        except (ArgumentError, ValueError):
+            return None
+    named = form.query.get("redact")
+    return named if isinstance(named, str) else None
 
 
 def _with_password(url: URL) -> URL:

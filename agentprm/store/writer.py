@@ -11,8 +11,10 @@ from typing import Any, Literal, TypeAlias, get_args
 from agentprm.errors import StoreClosed, StoreError
 from agentprm.store.backlog import Backlog
 from agentprm.store.database import Database
-from agentprm.store.encode import Encoder, Rows, microseconds
+from agentprm.store.encode import Encoder, microseconds
 from agentprm.store.inserter import Inserter
+from agentprm.store.redact import Redactor
+from agentprm.store.rows import Rows
 from agentprm.store.statements import Statements
 from agentprm.store.unreachable import unreachable
 from agentprm.types import Event, Stepped, new_id, utc_now
@@ -33,12 +35,13 @@ _MOST_WAITING = 100_000
 class Writer:
     """Takes events and rows; decides when they go to disk. Safe to use from several threads."""
 
-    def __init__(self, database: Database, durability: Durability) -> None:
+    def __init__(self, database: Database, durability: Durability, redactor: Redactor | None = None) -> None:
         if durability not in get_args(Durability):
             raise StoreError(f"durability is one of {get_args(Durability)}, not {durability!r}")
         self.durability = durability
         self._dropped = 0
-        self.encoder = Encoder(native_uuid=not database.is_sqlite)
+        self.encoder = Encoder(native_uuid=not database.is_sqlite, scope=database.scope)
+        self.redactor = redactor
         self._database = database
         self._inserter = Inserter(Statements(database.dialect))
         self._backlog = Backlog(database, self._inserter.put_afresh)
@@ -74,7 +77,7 @@ class Writer:
         try:
             if self._closed:
                 raise StoreClosed("the store is closed")
-            self.encoder.encode(event, self._rows)
+            self.encoder.encode(event if self.redactor is None else self.redactor.event(event), self._rows)
         except Exception:
             self._rows.shrink(before)  # half a step is none
             self._dropped += isinstance(event, Stepped)
@@ -122,6 +125,7 @@ class Writer:
         self._rows, self._since, self._timer, self._lock = Rows(), 0.0, None, threading.RLock()
         self._wake, self._id, self._seq = threading.Event(), new_id(), 0
         self._backlog.is_empty = True
+        self.encoder.blobs.abandon()
 
     def _locked(self, function: Callable[..., None], *arguments: Any) -> None:
         with self._lock:

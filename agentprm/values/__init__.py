@@ -14,23 +14,30 @@ Plain JSON values stay plain. Everything else becomes an object with one ``$`` k
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agentprm.types import Value
 from agentprm.values._plain import plain_json
 from agentprm.values._read import decode
+from agentprm.values._redacting import RedactingTagger
 from agentprm.values._tagged import Tagger, dump
 from agentprm.values._text import clean_text, is_clean
 
 __all__ = ["clean_text", "decode", "encode", "is_clean"]
 
 
-def encode(value: Value) -> tuple[str, int]:
+def encode(value: Value, redact: Callable[[str], str] | None = None) -> tuple[str, int]:
     """Return the JSON text of `value`, and how many parts of it have no exact form.
+
+    `redact` is applied to every text in it first: keys, bytes that are UTF-8, arrays of text and reprs included.
 
     >>> encode({"a": (1, float("inf"))})
     ('{"a":{"$tuple":[1,{"$float":"inf"}]}}', 0)
+    >>> encode({"a": ["b", b"b"]}, str.upper)
+    ('{"A":["B",{"$bytes":"Qg=="}]}', 0)
     """
-    text = plain_json(value)
+    text = plain_json(value) if redact is None else None
     if text is not None:
         return text, 0
-    tagger = Tagger()
+    tagger = Tagger() if redact is None else RedactingTagger(redact)
     return dump(tagger.tag(value)), tagger.lost

@@ -15,7 +15,7 @@ import orjson
 from agentprm.types import Value
 from agentprm.values._text import clean_text, is_clean
 
-__all__ = ["LARGEST_JSON_INT", "MOST_READABLE", "Tagger", "dump"]
+__all__ = ["LARGEST_JSON_INT", "MOST_READABLE", "Tagger", "dump", "has_plain_keys"]
 
 LARGEST_JSON_INT = 2**53
 _DEEPEST = 100
@@ -91,7 +91,7 @@ class Tagger:
         try:
             if kind is dict:
                 return self._dict(value)
-            if kind is list and _is_plain(value):
+            if kind is list and self._is_taken(value):
                 return value
             items = [self.tag(v) for v in value]
             if kind is list:
@@ -100,8 +100,12 @@ class Tagger:
         finally:
             self._inside.discard(id(value))
 
+    def _is_taken(self, texts: list[Any]) -> bool:
+        """Tell whether a list of texts may stand as it is."""
+        return _is_plain(texts)
+
     def _dict(self, value: dict[Any, Any]) -> Any:
-        if _is_plain(value) and not any(k.startswith("$") for k in value):
+        if has_plain_keys(value):
             return {k: self.tag(v) for k, v in value.items()}
         return {"$dict": [[self.tag(k), self.tag(v)] for k, v in value.items()]}
 
@@ -118,11 +122,18 @@ class Tagger:
 
     def _repr(self, value: Value) -> dict[str, str]:
         self.lost += 1
+        return {"$repr": clean_text(self._text_of(value))}
+
+    def _text_of(self, value: Value) -> str:
         try:
-            text = repr(value)
+            return repr(value)
         except Exception as error:
-            text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
-        return {"$repr": clean_text(text)}
+            return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+
+
+def has_plain_keys(value: dict[Any, Any]) -> bool:
+    """Tell whether a dictionary may stand as a JSON object."""
+    return _is_plain(value) and not any(k.startswith("$") for k in value)
 
 
 def _is_plain(texts: Iterable[Any]) -> bool:

@@ -21,7 +21,8 @@ from agentprm.errors import OutdatedDatabase, StoreError
 from agentprm.store import migrate
 from agentprm.store import unreachable as refusals
 from agentprm.store.database import close_database, open_database
-from agentprm.store.encode import Encoder, Rows
+from agentprm.store.encode import Encoder
+from agentprm.store.rows import Rows
 from agentprm.store.spool import Spool
 from agentprm.store.url import read_url
 from agentprm.types import new_id

@@ -1,6 +1,7 @@
 """Stores that become one: nothing renumbered, nothing twice, everything along."""
 
 import json
+import re
 from uuid import UUID
 
 import pytest
@@ -12,15 +13,19 @@ from agentprm import Store, credit
 from agentprm.cli.merge import merge as command
 from agentprm.errors import StoreError
 from agentprm.store import tables
+from agentprm.store.fetch import fetch
 from agentprm.store.merge import Merged, merge
 from agentprm.types import Spec
 
 
 def rows_of(store):
-    """Return every row of facts and opinions, nouns by name, in an order that every engine gives."""
+    """Return every row of facts and opinions, nouns and blobs by what they are, in an order that every engine gives."""
     found = {}
     with store.connection() as connection:
-        for name in ("trajectory", "content", "step", "tool_call", "score", "score_note", "outcome", "label", "blob"):
+        names = connection.scalars(sa.select(tables.blob.c.hash)).all()
+        blobs = fetch(connection, names)
+        found["blob"] = sorted((blobs.media_type(name), blobs.data(name)) for name in names)
+        for name in ("trajectory", "content", "step", "tool_call", "score", "score_note", "outcome", "label"):
             table = tables.metadata.tables[name]
             source, columns = table, []
             for column in table.columns:
@@ -33,8 +38,15 @@ def rows_of(store):
                     source = source.outerjoin(other, other.c.id == column)
                     columns.append(other.c[next(n for n in ("digest", "name", "text") if n in other.c)])
             rows = connection.execute(sa.select(*columns).select_from(source))
-            found[name] = sorted((tuple(row) for row in rows), key=repr)
+            found[name] = sorted((tuple(spelled_out(cell, blobs) for cell in row) for row in rows), key=repr)
     return found
+
+
+def spelled_out(cell, blobs):
+    """Return a cell with names of blobs, which every database chooses itself, replaced by what they name."""
+    if not isinstance(cell, str):
+        return cell
+    return re.sub("[0-9a-f]{32}", lambda m: repr(blobs.data(m[0])) if m[0] in blobs else m[0], cell)
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from agentprm import Store
 from agentprm.cli.db import drain as command
 from agentprm.errors import StoreError
 from agentprm.store import backlog, database, writer
-from agentprm.store.encode import Encoder, Noun, Rows
+from agentprm.store.encode import Encoder
+from agentprm.store.rows import Noun, Rows
 from agentprm.store.spool import Spool, places
 from agentprm.store.spooled import rows_from_json, rows_to_json
 from agentprm.store.url import read_url

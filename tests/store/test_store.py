@@ -12,6 +12,7 @@ from filled import LABELS, MODEL, ODD, PICTURE, SOON, done, events, full, plain,
 from agentprm import Store
 from agentprm.errors import InvalidScores, InvalidTrajectory, NoSuchTrajectory
 from agentprm.store import tables
+from agentprm.store.gc import collect
 from agentprm.types import (
     Action,
     Began,
@@ -114,7 +115,9 @@ def test_an_episode_is_there_as_far_as_it_was_recorded(store, n_seen):
 
 def test_what_was_stored_twice_under_one_picture_is_stored_once(store):
     store.add([full(), full()])
-    assert rows_of(store)["blob"] == 2
+    with store.connection() as connection:
+        kinds = connection.scalars(sa.select(tables.blob.c.media_type)).all()
+    assert sorted(kind for kind in kinds if kind.startswith("image")) == ["image/jpeg", "image/png"]
 
 
 def test_a_fork_keeps_its_parent_and_finds_it(store):
@@ -486,6 +489,7 @@ def test_delete_leaves_nothing_of_a_trajectory(store):
         connection.commit()
     assert all(rows_of(store)[name] for name in ("content", "step", "tool_call", "score", "blob", "outcome", "label"))
     assert store.delete(t.id) == 1
+    assert rows_of(store)["blob"] == collect(store).garbage > 0
     nouns = {"env", "policy", "tool", "part", "scorer", "shaping"}
     assert {name for name, n in rows_of(store).items() if n} <= nouns
     with pytest.raises(NoSuchTrajectory):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agentprm.store import migrate
+
 ROOT = Path(__file__).parents[2]
 LOOKING = """
 import json, sys
@@ -61,7 +63,7 @@ def python(tmp_path):
 
 def look(python, tmp_path, **environment):
     file, folder, revision = json.loads(run(python, "-c", LOOKING, tmp_path / "runs.db", **environment))
-    assert revision == "0002"
+    assert revision == migrate.HEAD
     return Path(file), Path(folder)
 
 
