@@ -91,7 +91,9 @@ class Redactor:
         if not isinstance(event, Stepped):
             return event
         scores = tuple(self.scores(one) for one in event.scores)
-        return replace(event, step=self._step(event.step), result=self._seen(event.result), scores=scores)
+        # What was seen before the step was stored with the step before it.
+        step = self._step(replace(event.step, observation=Observation()))
+        return replace(event, step=step, result=self._seen(event.result), scores=scores)
 
     def trajectory(self, t: Trajectory) -> Trajectory:
         """Return an episode as it may be stored."""

@@ -37,6 +37,9 @@ class RedactingTagger(Tagger):
             return data
 
     def _numpy(self, value: Any) -> Any:
+        if type(value) is not np.ndarray and value.dtype.kind in "US":
+            plain = self._redact(str(value)) if value.dtype.kind == "U" else self._bytes(bytes(value))
+            return {"$scalar": [np.array(plain).dtype.str, super().tag(plain)]}
         if type(value) is np.ndarray and value.dtype.kind in "US":
             one: Callable[[Any], Any] = self._redact if value.dtype.kind == "U" else self._bytes
             elements = [one(element) for element in value.ravel().tolist()]

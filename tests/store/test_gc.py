@@ -58,8 +58,7 @@ def test_a_text_that_others_stand_behind_stays_until_they_go(store):
     made = [plain(1)._with(last=Observation(f"{prompt} {i}")) for i in range(3)]
     store.add(made)
     store.delete(made[0].id)
-    assert collect(store).garbage == 1
-    assert len(stored(store)) == 3
+    assert collect(store, dry_run=True).garbage == collect(store).garbage == 0
     assert all_read(store, made[1:])
     store.delete(made[1].id, made[2].id)
     assert collect(store).garbage == 3
@@ -244,9 +243,10 @@ def test_room_is_given_back_to_the_disk(tmp_path):
         store.add(made)
         store.delete(*(t.id for t in made))
         assert collect(store).n_bytes > 100_000
-        before = path.stat().st_size
+        sizes = [sum(p.stat().st_size for p in tmp_path.glob("runs.db*"))]
         collect(store, vacuum=True)
-        assert path.stat().st_size < before / 2
+        sizes.append(sum(p.stat().st_size for p in tmp_path.glob("runs.db*")))
+        assert sizes[1] < sizes[0] / 2
 
 
 def test_the_verb_says_what_went(url):
