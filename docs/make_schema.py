@@ -156,7 +156,7 @@ with `agentprm credit sql URL "SELECT …"`, from Python with `agentprm.credit.s
 """
 TABLES = """# Tables
 
-Texts from 256 bytes on stand in `blob`, once; a text column keeps their first 200 characters. In JSON columns
+Texts from 256 bytes on stand in `blob`, once; a text column keeps their first 100 characters. In JSON columns
 `{"$text": "<hash>"}` stands for a long value.
 
 A beginner needs four: `trajectory`, `step`, `scorer`, `score`. Facts are append-only; scores, labels and outcomes are

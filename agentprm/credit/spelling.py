@@ -100,25 +100,44 @@ def json_number(document: sa.ColumnElement[Any], *path: str) -> sa.ColumnElement
     return _JsonNumber(document, path)
 
 
+class _Whole(FunctionElement[str]):
+    """A text by its name, or a JSON text with its long parts; in a statement to paste, what any SQLite can show."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+@compiles(_Whole)
+def _whole_elsewhere(element: _Whole, compiler: Any, **options: Any) -> str:
+    shown, *name = (compiler.process(clause, **options) for clause in element.clauses)
+    if options.get("literal_binds"):  # to be pasted where our functions are not known
+        return str(shown)
+    return f"agentprm_text({name[0]})" if name else f"agentprm_json({shown})"
+
+
+@compiles(_Whole, "postgresql")
+def _whole_postgres(element: _Whole, compiler: Any, **options: Any) -> str:
+    shown, *name = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"agentprm_text({name[0]})" if name else f"agentprm_json({shown})"
+
+
 def whole(head: sa.ColumnElement[str], name: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     """Return the text of a column, whose whole stands apart under a name if it is long.
 
-    Its first 200 characters always stand in the column itself: whoever needs no more reads that, and is quicker.
+    Its first 100 characters always stand in the column itself: whoever needs no more reads that, and is quicker.
     """
-    return sa.case((name.is_(None), head), else_=sa.func.agentprm_text(name, type_=sa.Text()))
+    return sa.case((name.is_(None), head), else_=_Whole(head, name))
 
 
 def whole_json(value: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     """Return the JSON text of a column, with what stands apart put in again."""
-    return sa.case(
-        (value.contains('{"$text":"', autoescape=True), sa.func.agentprm_json(value, type_=sa.Text())), else_=value
-    )
+    return sa.case((value.contains('{"$text":"', autoescape=True), _Whole(value)), else_=value)
 
 
 def readable(native: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     """Return a native value for people: a NumPy number or array without its type, a word without its quotes."""
     return sa.case(
-        (native.like('{"$text":"%'), sa.func.agentprm_json(native, type_=sa.Text())),
+        (native.like('{"$text":"%'), _Whole(native)),
         (native.like('{"$scalar":%'), json_text(native, "$scalar", 1)),
         (native.like('{"$array":%'), json_text(native, "$array", 2)),
         (native.like('"%'), json_at(native)),

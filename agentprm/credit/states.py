@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from agentprm.credit import parts
 from agentprm.credit.asking import answer
 from agentprm.credit.hints import option
-from agentprm.credit.spelling import readable
+from agentprm.credit.spelling import readable, whole
 from agentprm.credit.table import Table
 from agentprm.credit.where import Where
 from agentprm.store import tables as t
@@ -48,7 +48,8 @@ def anchor_advantage(store: Store, *, visits: int = 10, limit: int | None = 20, 
     best = sa.select(b.compared_in, b.state_hash, b.action, b.n, b.total, b.of_state).where(b.n_actions > 1)
     top = best.order_by(sa.func.abs(gain).desc(), b.compared_in, b.state_hash, b.action).limit(limit).cte("top").c
     example = often.c.place == 1, often.c.compared_in == top.compared_in, often.c.state_hash == top.state_hash
-    text = sa.func.substr(sa.func.coalesce(t.content.c.result_text, readable(t.content.c.result_native)), 1, 200)
+    words = whole(t.content.c.result_text, t.content.c.result_hash)
+    text = sa.func.substr(sa.func.coalesce(words, readable(t.content.c.result_native)), 1, 200)
     here = (t.content.c.trajectory_id == often.c.trajectory_id) & (t.content.c.idx == often.c.idx - 1)
     state_text = sa.select(text).select_from(often.join(t.content, here)).where(*example).scalar_subquery()
     query = sa.select(top.compared_in, state_text, top.action, top.n, top.total, top.of_state)

@@ -18,23 +18,23 @@ from agentprm.store.rows import Blob
 from agentprm.types import Image
 from agentprm.values import clean_text
 
-__all__ = ["HEAD", "JSON", "LONG", "TEXT", "TEXTS", "Blobs", "is_long", "mentioned", "name_of", "replaced"]
+__all__ = ["HEAD", "JSON", "LONG", "SHORT", "TEXT", "TEXTS", "Blobs", "is_long", "mentioned", "name_of", "replaced"]
 
 LONG = 256
 """From so many bytes on a text stands apart."""
-HEAD = 200
+SHORT = LONG // 4 - 1
+"""So many characters, of at most four bytes each, are not long."""
+HEAD = 100
 """How many characters of a long text stay in its row."""
 TEXT, JSON = "text/plain", "application/json"
 TEXTS = (TEXT, JSON)
 _TAG = re.compile(r'\{"\$text":"([0-9a-f]{32})"\}')
-_SURELY_SHORT = LONG // 4
-"""Characters, of at most four bytes each."""
 
 
 def is_long(text: str) -> bool:
     """Tell whether a text stands apart."""
     n = len(text)
-    return n >= LONG or (n >= _SURELY_SHORT and not text.isascii() and len(text.encode()) >= LONG)
+    return n >= LONG or (n > SHORT and not text.isascii() and len(text.encode()) >= LONG)
 
 
 def name_of(scope: bytes, media_type: str, data: bytes) -> str:

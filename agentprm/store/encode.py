@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from agentprm import values
-from agentprm.store.blobs import Blobs
+from agentprm.store.blobs import SHORT, Blobs
 from agentprm.store.rows import Noun, Rows
 from agentprm.store.state import state_hash
 from agentprm.types import Began, Ended, Event, Observation, Scores, Spec, Step, Stepped, ToolCall, Trajectory
@@ -70,7 +70,7 @@ class Encoder:
         for i, note in enumerate(scores.notes):
             if note is not None:
                 self.degraded += not values.is_clean(note)
-                cells = self.blobs.text(values.clean_text(note), (key, "note"), rows.tables["blob"])
+                cells = self._text(values.clean_text(note), key, "note", rows)
                 rows.tables["score_note"].append((scorer, key, scores.start + i, *cells))
 
     def outcome(self, trajectory_id: UUID, source: str, value: float, at: int, rows: Rows) -> None:
@@ -94,13 +94,14 @@ class Encoder:
             None if parent is None else self._key(parent.trajectory_id),
             None if parent is None else int(parent.index),
             None if parent is None or parent.call is None else _clean("call", parent.call, odd),
-            self._object(dict(parent.intervention), (key, "fork"), rows) if parent and parent.intervention else None,
+            self._object(dict(parent.intervention), key, "fork", rows) if parent and parent.intervention else None,
             microseconds(t.started_at),
-            self._object(dict(t.meta), (key, "meta"), rows) if t.meta else None,
+            self._object(dict(t.meta), key, "meta", rows) if t.meta else None,
         ))  # fmt: skip
-        text, *result, name = self._observation(key, first, odd, rows)
-        exact = self._object(odd, (key, "odd"), rows) if odd else None
-        rows.tables["content"].append((key, -1, None, None, None, None, text, *result, exact, None, None, name))
+        text, native, images, state, name = self._observation(key, first, odd, rows)
+        exact = self._object(odd, key, "odd", rows) if odd else None
+        nothing = (None,) * 4
+        rows.tables["content"].append((key, -1, *nothing, text, native, images, state, exact, None, None, name))
 
     def _stepped(self, event: Stepped, rows: Rows) -> None:
         shaping = None if event.shaping is None else self._shaping(event.shaping, rows)
@@ -122,21 +123,25 @@ class Encoder:
         action = step.action
         odd: dict[str, Any] = {}
         said = _clean("action", action.text, odd) if action.text else None
-        text, text_name = self.blobs.text(said, (key, "action"), rows.tables["blob"])
+        text, text_name = self._text(said, key, "action", rows)
         thought = _clean("plan", action.plan, odd) if action.plan else None
-        plan, plan_name = self.blobs.text(thought, (key, "plan"), rows.tables["blob"])
-        native = None if action.native is None else self._native(action.native, said, (key, "native"), rows)
+        plan, plan_name = self._text(thought, key, "plan", rows)
+        native = None if action.native is None else self._spelled_native(action.native, said)
+        if native is not None and len(native) > SHORT:
+            native = self.blobs.json(native, (key, "native"), rows.tables["blob"])
         info = step.info if type(step.info) is dict else dict(step.info)
-        beside = self._object(info, (key, "info"), rows) if info else None
-        *result, result_name = self._observation(key, seen, odd, rows, action.tool_calls)
+        beside = self._object(info, key, "info", rows) if info else None
+        result, seen_native, images, state, result_name = self._observation(key, seen, odd, rows, action.tool_calls)
         reward = _real("reward", step.reward, odd)
         if given is not None:
             given = _real("given", given, odd)
         for position, call in enumerate(action.tool_calls):
             self._tool_call(key, index, position, call, odd, rows)
-        exact = self._object(odd, (key, "odd"), rows) if odd else None
-        names = (text_name, plan_name, result_name)
-        rows.tables["content"].append((key, index, text, plan, native, beside, *result, exact, *names))
+        exact = self._object(odd, key, "odd", rows) if odd else None
+        rows.tables["content"].append((
+            key, index, text, plan, native, beside, result, seen_native, images, state, exact, text_name, plan_name,
+            result_name,
+        ))  # fmt: skip
         rows.tables["step"].append((key, index, action.kind, reward, given, shaping))
         rows.n_steps += 1
 
@@ -151,16 +156,16 @@ class Encoder:
     def _tool_call(self, key: Any, idx: int, position: int, call: ToolCall, odd: dict[str, Any], rows: Rows) -> None:
         is_text = type(call.output) is str and values.is_clean(call.output)
         is_native = not is_text and call.output is not None
-        text, name = self.blobs.text(call.output if is_text else None, (key, "output"), rows.tables["blob"])
+        text, name = self._text(call.output if is_text else None, key, "output", rows)
         rows.tables["tool_call"].append((
             key,
             idx,
             position,
             self._noun(rows, "tool", _clean(f"tool {position}", call.name, odd)),
             None if call.id is None else _clean(f"call {position}", call.id, odd),
-            self._value(call.arguments, (key, "arguments"), rows),
+            self._value(call.arguments, key, "arguments", rows),
             text,
-            self._value(call.output, (key, "output"), rows) if is_native else None,
+            self._value(call.output, key, "output", rows) if is_native else None,
             call.status,
             int(call.attempts),
             name,
@@ -172,31 +177,40 @@ class Encoder:
         """Return the cells of what is seen: text, native value, pictures, state, and the name of the whole text."""
         text = _clean("result", observation.text, odd) if observation.text else None
         native = None if observation.native is None else self._spelled_native(observation.native, text)
-        pictures = [self.blobs.picture(image, rows.tables["blob"]) for image in observation.images]
-        images, everywhere = (",".join(names) for names in zip(*pictures, strict=True)) if pictures else (None, None)
-        state = state_hash(text if native is None or native == SAME_AS_TEXT else native, everywhere, map(_back, calls))
-        head, name = self.blobs.text(text, (key, "result"), rows.tables["blob"])
-        if native is not None:
+        images, everywhere = self._pictures(observation, rows) if observation.images else (None, None)
+        back = [(call.name, values.encode(call.output)[0]) for call in calls] if calls else ()
+        state = state_hash(text if native is None or native == SAME_AS_TEXT else native, everywhere, back)
+        head, name = self._text(text, key, "result", rows)
+        if native is not None and len(native) > SHORT:
             native = self.blobs.json(native, (key, "result native"), rows.tables["blob"])
         return head, native, images, state, name
 
+    def _pictures(self, observation: Observation, rows: Rows) -> tuple[str, str]:
+        """Return the names of what is shown, in this database and in every one."""
+        here, everywhere = zip(
+            *(self.blobs.picture(image, rows.tables["blob"]) for image in observation.images), strict=True
+        )
+        return ",".join(here), ",".join(everywhere)
+
+    def _text(self, text: str | None, key: Any, column: str, rows: Rows) -> tuple[str | None, str | None]:
+        if text is None or len(text) <= SHORT:
+            return text, None
+        return self.blobs.text(text, (key, column), rows.tables["blob"])
+
     def _spelled_native(self, native: Any, text: str | None) -> str:
         return SAME_AS_TEXT if type(native) is str and native == text else self._spelled(native)
-
-    def _native(self, native: Any, text: str | None, place: tuple[Any, str], rows: Rows) -> str:
-        return self.blobs.json(self._spelled_native(native, text), place, rows.tables["blob"])
 
     def _spelled(self, value: Any) -> str:
         text, lost = values.encode(value)
         self.degraded += lost
         return text
 
-    def _value(self, value: Any, place: tuple[Any, str], rows: Rows) -> str:
-        return self.blobs.json(self._spelled(value), place, rows.tables["blob"])
+    def _value(self, value: Any, key: Any, column: str, rows: Rows) -> str:
+        return self.blobs.json(self._spelled(value), (key, column), rows.tables["blob"])
 
-    def _object(self, value: dict[str, Any], place: tuple[Any, str], rows: Rows) -> str:
+    def _object(self, value: dict[str, Any], key: Any, column: str, rows: Rows) -> str:
         """Return an object whose members SQL reads."""
-        return self.blobs.json(self._spelled(value), place, rows.tables["blob"], whole=False)
+        return self.blobs.json(self._spelled(value), (key, column), rows.tables["blob"], whole=False)
 
     def _noun(self, rows: Rows, table: str, *key: str) -> Noun:
         noun = Noun(table, key)
@@ -228,10 +242,6 @@ class Encoder:
             digest = self._digest(scorer) if isinstance(scorer, Spec) else None
             rows.nouns[noun] = (*noun.key, _recipe(spec), digest)
         return noun
-
-
-def _back(call: ToolCall) -> tuple[str, str]:
-    return call.name, values.encode(call.output)[0]
 
 
 def _text_or_none(value: Any) -> str | None:

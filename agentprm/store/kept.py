@@ -68,6 +68,9 @@ class Kept:
         return generation
 
     def _insert(self, cursor: Any, rows: list[tuple[Any, ...]]) -> None:
+        if len(rows) == 1:
+            cursor.execute(self._sql.keep, rows[0])
+            return
         copy = self._sql.copy.get("blob")
         if copy is None or len(rows) < _MANY or not copy_rows(cursor, copy, rows):
             cursor.executemany(self._sql.keep, rows)
@@ -76,7 +79,8 @@ class Kept:
         """Return base, shared, n_chars, n_bytes, data; where the server compresses, it is left to it."""
         if media_type not in TEXTS:
             return None, None, None, None, data
-        n_chars, rest = len(data.decode(errors="replace")), data[shared:]
+        n_chars = len(data) if data.isascii() else len(data.decode(errors="replace"))
+        rest = data[shared:] if shared else data
         behind = (base, shared) if shared else (None, None)
         packed = _packed(rest) if self._sql.is_sqlite and len(rest) >= LONG else rest
         return (*behind, n_chars, len(rest), packed) if len(packed) < len(rest) else (*behind, n_chars, None, rest)

@@ -102,7 +102,7 @@ def test_it_is_moved(old, made):
     with Store(old) as store:
         assert backfill(store) > 20
         all_there(store, made)
-        assert texts(store) <= 200
+        assert texts(store) <= 100
         sizes = {row[1]: 0 for row in stored(store)}
         assert set(sizes) == {"text/plain", "application/json", "image/png", "image/jpeg"}
         assert sum(1 for row in stored(store) if row[1] == "text/plain") < 30
@@ -129,7 +129,7 @@ def test_an_interrupted_move_goes_on_where_it_was(old, made, monkeypatch):
         assert backfill(store) > 0
         assert len(calls) == 3 + 2
         all_there(store, made)
-        assert texts(store) <= 200
+        assert texts(store) <= 100
 
 
 def test_others_record_while_it_moves(old, made, monkeypatch):

@@ -269,7 +269,7 @@ def test_a_program_that_only_knows_sqlite_sees_the_beginnings(tmp_path):
 
 
 def test_credit_questions_read_texts_whole(store):
-    """Two actions that begin with the same 200 characters are two actions."""
+    """Two actions that begin with the same 100 characters are two actions."""
     made = []
     for end, outcome in (("x", 0.0), ("y", 1.0)):
         step = Step(Observation("s" * 300), Action("a" * 300 + end))
