@@ -52,6 +52,8 @@ class Database:
         """Where batches wait while the database is away; a database in memory never is."""
         self._writer: Any = None
         self._uid = ""
+        self.era = 0
+        """Counts the connections that wrote: behind another there may be another database, or less of the same."""
         self._was_away = False
         self._patience = threading.local()
 
@@ -226,6 +228,7 @@ class Database:
         limit_s = getattr(self._patience, "limit_s", _BUSY_S)
         if self._writer is None:
             self._writer = self.engine.raw_connection()
+            self.era += 1
             self._bound(limit_s)
             # A server says sooner that a row is locked than it is given up itself.
             wait = f"SET lock_timeout = {int(self._wait_s * 750)}"

@@ -29,7 +29,7 @@ class Kept:
     def __init__(self, sql: Statements) -> None:
         self._sql = sql
         self._names: OrderedDict[str, None] = OrderedDict()
-        self._seen: tuple[Any, int] = (None, 0)
+        self._generation = 0
 
     def forget(self) -> None:
         """Forget every name."""
@@ -61,10 +61,9 @@ class Kept:
         for statement in self._sql.generation:
             cursor.execute(statement)
         generation = int(cursor.fetchone()[0])
-        # Another connection may lead to another database: a file put in the place of the former, a server gone back.
-        if self._seen[0] is not cursor.connection or self._seen[1] != generation:
+        if generation != self._generation:
             self.forget()
-            self._seen = cursor.connection, generation
+            self._generation = generation
         return generation
 
     def _insert(self, cursor: Any, rows: list[tuple[Any, ...]]) -> None:

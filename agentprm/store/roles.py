@@ -16,6 +16,8 @@ __all__ = ["ROLES", "Role", "grant", "statements"]
 _ALL = tuple(sorted(metadata.tables))
 _VIEWS = ("v_trajectory", "v_step", "v_tool_call", "v_score")
 _ENDING = "status, terminated, truncated, ended_at"
+_USED = "generation"
+"""Of a blob: when it was last used, so that no garbage collector takes it."""
 
 
 class Role(NamedTuple):
@@ -37,12 +39,13 @@ ROLES = {
         "records: adds facts, and ends episodes that run; deletes nothing, says nothing about them",
         insert=("trajectory", "step", "content", "tool_call", "blob", "task", "env", "policy", "tool", "shaping",
                 "outcome", "ingest"),
-        update={"trajectory": _ENDING},
+        update={"trajectory": _ENDING, "blob": _USED},
     ),
     "scorer": Role(
         "adds opinions (scores, labels, outcomes) and shares out the work; changes no fact",
-        insert=("score", "score_note", "scorer", "part", "label", "outcome", "ingest", "score_job", "score_claim"),
-        update={"score_job": "", "score_claim": ""},
+        insert=("score", "score_note", "scorer", "part", "label", "outcome", "ingest", "score_job", "score_claim",
+                "blob"),
+        update={"score_job": "", "score_claim": "", "blob": _USED},
         delete=("score_claim",),
     ),
 }  # fmt: skip

@@ -47,6 +47,7 @@ class Writer:
         self._backlog = Backlog(database, self._inserter.put_afresh)
         self._rows, self._since = Rows(), 0.0
         self._lock = threading.RLock()
+        self._era = 0
         self._id, self._seq = new_id(), 0
         self._timer: threading.Thread | None = None
         self._wake = threading.Event()
@@ -226,6 +227,9 @@ class Writer:
 
     def _insert(self, rows: Rows) -> None:
         with self._database.writing() as cursor:
+            if self._era != self._database.era:
+                self._inserter.forget()
+                self._era = self._database.era
             fresh = self._inserter.put(cursor, rows)
             if self.durability != "step":
                 now = microseconds(utc_now())
