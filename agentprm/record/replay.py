@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -87,26 +87,62 @@ class Replay:
             raise IndexError(f"step {t} of a trajectory of {len(trajectory)} steps")
         return [self._complete(trajectory, t) for _ in range(n)]
 
+    def instead(self, trajectory: Trajectory, t: int, actions: Sequence[Value], /) -> list[Trajectory]:
+        """Return forks of an episode in which another action was taken at step t, and then no more: one step each.
+
+        What these steps led to can be judged by a scorer that sees it (see `agentprm.labels.lookahead.Lookahead`). A
+        fork that the action ended has an outcome, any other is ``incomplete``. Raises as calling it does.
+
+        >>> from agentprm.record.policies import RandomPolicy
+        >>> from agentprm.testing.corridor import Corridor
+        >>> from agentprm.testing.trajectories import corridors
+        >>> replay, trajectory = Replay(Corridor(), RandomPolicy()), corridors(9)[0]
+        >>> [fork.steps[-1].action.text for fork in replay.instead(trajectory, 0, ["wait", "go left"])]
+        ['wait', 'go left']
+        >>> replay.env_steps
+        2
+        """
+        if not 0 <= t < len(trajectory):
+            raise IndexError(f"step {t} of a trajectory of {len(trajectory)} steps")
+        return [self._instead(trajectory, t, native) for native in actions]
+
+    def _instead(self, trajectory: Trajectory, t: int, native: Value) -> Trajectory:
+        if t:
+            self._go(trajectory, t - 1)
+        else:
+            _require_same(trajectory, 0, self.env.reset(seed=trajectory.seed)[0])
+        fork = _prefix(trajectory, t - 1, Fork(trajectory.id, t, intervention={"action": native}))
+        fork, info, terminated, truncated = self._step(fork, native, trajectory)
+        if not (terminated or truncated):
+            return fork.end(Ending("incomplete"))
+        return fork.end(self._ending(info, fork.steps[-1].reward, terminated, truncated))
+
     def _complete(self, trajectory: Trajectory, t: int) -> Trajectory:
         place = self._go(trajectory, t)
-        completion = _prefix(trajectory, t)
+        completion = _prefix(trajectory, t, Fork(trajectory.id, t))
         if place.is_over:
             return completion.end(trajectory.ending or Ending("truncated", truncated=True))
         self._completions += 1
         self.env.unwrapped.np_random = np.random.default_rng([self.seed, self._completions])
-        info, reward, terminated, truncated = place.info, trajectory.steps[t].reward, False, False
+        info, terminated, truncated = place.info, False, False
         for _ in range(self.max_steps):
             native = self.policy(completion, info)
-            seen, pay, terminated, truncated, info = self.env.step(native)
-            self.env_steps += 1
-            reward = float(pay)
-            step = Step(completion.last, Action(native if type(native) is str else "", native=native), reward, info)
-            completion = completion.append(step, self._observe(seen, trajectory))
+            completion, info, terminated, truncated = self._step(completion, native, trajectory)
             if terminated or truncated:
                 break
-        outcome = outcome_of(info, reward, self._rule)
+        return completion.end(self._ending(info, completion.steps[-1].reward, terminated, truncated))
+
+    def _step(self, so_far: Trajectory, native: Value, like: Trajectory) -> tuple[Trajectory, Any, bool, bool]:
+        """Take an action; return the episode with it, the info, and whether it ended or was cut off."""
+        seen, pay, terminated, truncated, info = self.env.step(native)
+        self.env_steps += 1
+        action = Action(native if type(native) is str else "", native=native)
+        longer = so_far.append(Step(so_far.last, action, float(pay), info), self._observe(seen, like))
+        return longer, info, bool(terminated), bool(truncated)
+
+    def _ending(self, info: Any, reward: float, terminated: bool, truncated: bool) -> Ending:
         status: Status = "terminated" if terminated else "truncated"
-        return completion.end(Ending(status, bool(terminated), bool(truncated or not terminated), outcome))
+        return Ending(status, terminated, truncated or not terminated, outcome_of(info, reward, self._rule))
 
     def _observe(self, native: Value, like: Trajectory) -> Observation:
         """Return what is seen now, in the form in which the episode was recorded."""
@@ -169,7 +205,7 @@ def _can_copy(env: gym.Env[Any, Any]) -> bool:
     return can and all(type(wrapper) in _TRANSPARENT for wrapper in _wrappers(env))
 
 
-def _prefix(trajectory: Trajectory, t: int) -> Trajectory:
+def _prefix(trajectory: Trajectory, t: int, parent: Fork) -> Trajectory:
     """Return a new trajectory that begins with the first t + 1 steps."""
     return Trajectory(
         new_id(),
@@ -178,7 +214,7 @@ def _prefix(trajectory: Trajectory, t: int) -> Trajectory:
         trajectory.observations[t + 1],
         env=trajectory.env,
         seed=trajectory.seed,
-        parent=Fork(trajectory.id, t),
+        parent=parent,
         meta=trajectory.meta,
     )
 

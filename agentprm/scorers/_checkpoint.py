@@ -14,6 +14,7 @@ from agentprm.scorers._backbones import bars_on_terminals, own_chance
 from agentprm.scorers._identity import Reads, assert_probe, assert_train_serve_identity, probe
 from agentprm.scorers._reader import Reader
 from agentprm.spec import CONFIG
+from agentprm.text.brief import Brief, BriefEncoder
 from agentprm.text.chat import Chat, ChatEncoder
 from agentprm.text.render import Template
 from agentprm.text.tokens import Encoder
@@ -29,7 +30,8 @@ __all__ = ["load", "save"]
 
 _NAMES = ("weights", "template", "tokenizer")
 _HEAD, _TOKENIZER, _BACKBONE = "head.safetensors", "tokenizer.json", "config.json"
-
+_WORDINGS: dict[str, tuple[Any, Any]] = {"chat": (Chat, ChatEncoder), "brief": (Brief, BriefEncoder)}
+"""What reads a folder's texts, by the name of its template; any other name is that of markers."""
 
 M = TypeVar("M", bound="Model")
 _HOW = ("unreadable", "train", "rank", "checkpointing", "half")
@@ -112,12 +114,12 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def _read_encoder(folder: Path, config: Mapping[str, Any]) -> Encoder:
     """Return the tokenizer and its template; raises TokenMismatch when one is not what the model was trained with."""
     try:
-        is_chat = config["template"].get("name") == "chat"
-        template: Any = (Chat if is_chat else Template)(**config["template"])
+        words, reads = _WORDINGS.get(config["template"].get("name"), (Template, Encoder))
+        template = words(**config["template"])
         text = (folder / _TOKENIZER).read_text(encoding="utf-8")
     except (OSError, ValueError, TypeError) as error:
         raise InvalidSpec(f"{folder} holds no language model: {error}") from error
-    encoder = ChatEncoder(text, template) if is_chat else Encoder(text, template)
+    encoder: Encoder = reads(text, template)
     for name, found in (("template", template.digest), ("tokenizer", encoder.digest)):
         if found != config["params"][name]:
             raise TokenMismatch(

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from agentprm.errors import InvalidSpec
 from agentprm.text._samples import sample_trajectories
+from agentprm.text.brief import Brief, BriefEncoder
 from agentprm.text.conversation import Message, conversation, plain
 from agentprm.text.render import LiveSight, Template
 from agentprm.text.tokens import Encoded, Encoder, backend_of
@@ -205,6 +206,8 @@ def encoder_of(tokenizer: Any, template: Template | Chat | Literal["chat"]) -> E
     """
     if isinstance(tokenizer, Encoder):
         return tokenizer
+    if isinstance(template, Brief):
+        return BriefEncoder.of(tokenizer, template)
     if isinstance(template, Template):
         return Encoder.of(tokenizer, template)
     chat = Chat.of(tokenizer) if template == "chat" else template

@@ -36,7 +36,7 @@ __all__ = [
     "seen",
 ]
 
-Role = Literal["system", "task", "observation", "plan", "action", "result"]
+Role = Literal["system", "task", "observation", "plan", "action", "result", "gap", "beside"]
 LiveSight = Literal["action", "result"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from agentprm.errors import InvalidScores, TrainingError
 from agentprm.types import Scores, Trajectory
 
-__all__ = ["Labelled", "Pair", "batches", "is_labelled", "n_labels", "split", "taken"]
+__all__ = ["Labelled", "Pair", "batches", "is_labelled", "n_labels", "split", "taken", "thinned"]
 
 Pair: TypeAlias = tuple[Trajectory, Scores]
 
@@ -118,6 +118,43 @@ def batches(pairs: Sequence[Pair], n_steps: int, chance: np.random.Generator) ->
                 batch, size = [], 0
     if batch:
         yield batch
+
+
+def thinned(pairs: Sequence[Pair], states: int, chance: np.random.Generator) -> list[Pair]:
+    """Return the pairs with labels at so many steps of each episode and its forks, the same steps in all of them.
+
+    Neighbouring steps of an episode say much the same: a few of many episodes teach more than all of a few. What has no
+    label left is left out.
+
+    >>> from agentprm.labels.outcome import Outcome
+    >>> from agentprm.testing.trajectories import corridors
+    >>> played = corridors(3)
+    >>> thin = thinned(list(zip(played, Outcome()(played))), 1, np.random.default_rng(0))
+    >>> [n_labels(pair) for pair in thin]
+    [1, 1, 1]
+    """
+    families: dict[object, set[int]] = {}
+    for trajectory, scores in pairs:
+        families.setdefault(_origin(trajectory), set()).update(_labelled(scores))
+    kept = {
+        origin: frozenset(chance.permutation(sorted(steps))[:states].tolist()) for origin, steps in families.items()
+    }
+    found = [(trajectory, _only(scores, kept[_origin(trajectory)])) for trajectory, scores in pairs]
+    return [pair for pair in found if is_labelled(pair)]
+
+
+def _labelled(scores: Scores) -> Iterator[int]:
+    return (scores.start + i for i, value in enumerate(scores.values) if value is not None)
+
+
+def _only(scores: Scores, steps: frozenset[int]) -> Scores:
+    values = (value if scores.start + i in steps else None for i, value in enumerate(scores.values))
+    return replace(scores, values=tuple(values))
+
+
+def _origin(trajectory: Trajectory) -> object:
+    is_fork = trajectory.parent is not None and trajectory.parent.call is None
+    return trajectory.parent.trajectory_id if is_fork and trajectory.parent is not None else trajectory.id
 
 
 def _family(trajectory: Trajectory) -> object:

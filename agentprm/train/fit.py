@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from agentprm.errors import InvalidSpec, MissingExtra, TrainingError
+from agentprm.errors import MissingExtra, TrainingError
 from agentprm.progress import progress_bar
-from agentprm.train.batches import Pair, batches, is_labelled, n_labels, split, taken
+from agentprm.train.batches import Pair, batches, is_labelled, n_labels, split, taken, thinned
+from agentprm.train.recipe import Recipe
 from agentprm.types import StepRewardModel
 
 if TYPE_CHECKING:
@@ -21,40 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "Point", "Recipe", "fit"]
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    The same recipe gives every label method the same minimum of optimiser steps: a fixed number of passes would starve
-    those with few labels, and make them look worse than they are. Raises InvalidSpec for values out of range.
-    """
-
-    min_steps: int = 400
-    """Optimiser steps before anything is chosen or stopped."""
-    max_steps: int = 2000
-    patience: int = 4
-    """Evaluations in a row after which it stops, none of them better by a thousandth of the first held-out loss."""
-    evaluate_every: int = 25
-    """Optimiser steps between evaluations, at least; they stand at the end of a pass."""
-    batch_size: int = 256
-    """Labelled steps per batch, about: trajectories stay whole."""
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    clip: float = 1.0
-    """The largest norm of a gradient."""
-    held_out: float = 0.15
-    """Share of trajectories, by whole tasks, on whose loss the weights are chosen; 0 keeps the last weights."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "patience", "evaluate_every", "batch_size", "learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise InvalidSpec(f"{name} is more than 0, not {getattr(self, name)}")
-        if not 0 <= self.min_steps <= self.max_steps:
-            raise InvalidSpec(f"min_steps lies between 0 and max_steps={self.max_steps}, not at {self.min_steps}")
-        if not 0 <= self.held_out < 1 or self.weight_decay < 0:
-            raise InvalidSpec(f"held_out={self.held_out} lies in [0, 1), weight_decay={self.weight_decay} from 0 up")
+M = TypeVar("M", bound=StepRewardModel)
 
 
 class Point(NamedTuple):
@@ -64,6 +32,8 @@ class Point(NamedTuple):
     loss: float
     """Mean training loss since the evaluation before."""
     held_out: float | None
+    quality: float | None = None
+    """What `quality` said, where it was given."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +65,21 @@ class Fit:
 
 
 def fit(
-    model: StepRewardModel, pairs: Iterable[Pair], recipe: Recipe | None = None, *, progress: bool | None = None
+    model: M,
+    pairs: Iterable[Pair],
+    recipe: Recipe | None = None,
+    *,
+    quality: Callable[[M], float] | None = None,
+    progress: bool | None = None,
 ) -> Fit:
     """Train `model`, in place, and return a report; the weights kept are those of the least held-out loss.
 
     `pairs` is a list of trajectories with their scores, or `Labelled`, whose labels are made anew at every pass, from
     the model as it then is; an iterator is taken into a list. Where labels follow the model, so does the held-out
-    loss. An interruption (Ctrl-C) keeps the best weights so far and returns. `progress` draws a bar, by default on a
-    terminal. Nothing touches torch's global random state.
+    loss. `quality` says how good a model is, the more the better, and then chooses the weights instead of the loss: for
+    one that ranks actions, the `agentprm.train.order.Order` of actions in one state. An interruption (Ctrl-C) keeps the
+    best weights so far and returns. `progress` draws a bar, by default on a terminal. Nothing touches torch's global
+    random state.
 
     Raises TrainingError when no step has a label or the loss stops being a number, MissingExtra without torch.
 
@@ -115,7 +92,7 @@ def fit(
     (50, False)
     """
     torch = _torch()
-    training = _Training(model, pairs, recipe or Recipe())
+    training = _Training(model, pairs, recipe or Recipe(), quality)
     with torch.random.fork_rng(devices=_devices(training.parameters)), torch.enable_grad():
         torch.manual_seed(training.recipe.seed)
         with progress_bar("training", training.recipe.max_steps, progress) as advance:
@@ -131,9 +108,11 @@ def fit(
 class _Training:
     """One run: the model's optimiser, the split, the best weights so far."""
 
-    def __init__(self, model: StepRewardModel, pairs: Iterable[Pair], recipe: Recipe) -> None:
+    def __init__(
+        self, model: Any, pairs: Iterable[Pair], recipe: Recipe, quality: Callable[[Any], float] | None
+    ) -> None:
         self.started = time.perf_counter()
-        self.model, self.recipe = model, recipe
+        self.model, self.recipe, self.quality = model, recipe, quality
         self.pairs: Iterable[Pair] = list(pairs) if iter(pairs) is pairs else pairs
         self.parameters: list[Parameter] = list(model.parameters())
         if not self.parameters:
@@ -145,6 +124,7 @@ class _Training:
         self.learn, self.held = [labelled[i] for i in learn], [labelled[i] for i in held]
         self.step = self.best_step = self.stale = 0
         self.best: float | None = None
+        self.loss: float | None = None
         self.weights: list[Any] | None = None
         self.curve: list[Point] = []
         self.interrupted = False
@@ -159,7 +139,8 @@ class _Training:
             losses.append(self._learn(batch, optimiser))
             advance(1, f"loss {losses[-1]:.4f}")
             if self.step >= recipe.max_steps or (ends and len(losses) >= recipe.evaluate_every):
-                yield Point(self.step, sum(losses) / len(losses), self._held_out(held))
+                quality = None if self.quality is None else float(self.quality(self.model))
+                yield Point(self.step, sum(losses) / len(losses), self._held_out(held), quality)
                 losses.clear()
 
     def _passes(self) -> Iterator[tuple[list[Pair], list[Pair], bool]]:
@@ -168,6 +149,7 @@ class _Training:
         while True:
             learn = [pair for i in self.learn if is_labelled(pair := found[i])]
             held = [pair for i in self.held if is_labelled(pair := found[i])]
+            learn = learn if self.recipe.states is None else thinned(learn, self.recipe.states, self._chance)
             made = list(batches(learn, self.recipe.batch_size, self._chance))
             yield from ((held, batch, i + 1 == len(made)) for i, batch in enumerate(made))
             found = taken(self.pairs)
@@ -180,7 +162,9 @@ class _Training:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {value} after {self.step} steps: lower the learning rate")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
+        for group in optimiser.param_groups:
+            group["lr"] = self.recipe.rate(self.step)
         _torch().nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         optimiser.step()
         self.step += 1
@@ -201,11 +185,12 @@ class _Training:
         self.curve.append(point)
         if self.step < self.recipe.min_steps:
             return False
-        if point.held_out is None:
+        if (badness := _badness(point)) is None:
             return True
-        first = self.curve[0].held_out or 0.0
-        if self.best is None or point.held_out < self.best - 1e-3 * first:
-            self.best, self.best_step, self.stale = point.held_out, self.step, 0
+        least = 1e-3 * abs(_badness(self.curve[0]) or 0.0)
+        if self.best is None or badness < self.best - least:
+            self.best, self.best_step, self.stale = badness, self.step, 0
+            self.loss = point.held_out
             self.weights = [p.detach().clone() for p in self.parameters]
         else:
             self.stale += 1
@@ -221,7 +206,7 @@ class _Training:
         return Fit(
             steps=self.step,
             best_step=self.best_step if self.weights is not None else self.step,
-            loss=self.best,
+            loss=self.loss,
             curve=tuple(self.curve),
             n_trajectories=len(labels),
             n_labels=sum(labels.values()),
@@ -229,6 +214,11 @@ class _Training:
             seconds=time.perf_counter() - self.started,
             interrupted=self.interrupted,
         )
+
+
+def _badness(point: Point) -> float | None:
+    """Return what is to be made small."""
+    return point.held_out if point.quality is None else -point.quality
 
 
 def _require_labels(pairs: Sequence[Pair]) -> None:

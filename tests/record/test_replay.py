@@ -13,7 +13,7 @@ from agentprm.record.replay import Replay
 from agentprm.record.rollout import rollout
 from agentprm.testing.corridor import Corridor
 from agentprm.testing.trajectories import corridors, episode
-from agentprm.types import Observation
+from agentprm.types import Fork, Observation
 
 
 class Uncopied(Corridor):
@@ -189,3 +189,32 @@ def test_numbers_that_differ_still_part_ways():
     replay = Replay(gym.make("Blackjack-v1"), RandomPolicy(space=gym.spaces.Discrete(2)))
     with pytest.raises(ReplayDiverged, match="observation 0"):
         replay(replace(trajectory, steps=(other, *trajectory.steps[1:])), 0, 1)
+
+
+@pytest.mark.parametrize("of", [Corridor, Uncopied])
+def test_another_action_may_be_tried_in_the_middle_of_an_episode(of):
+    trajectory = walk(4)
+    replay = Replay(of(), RandomPolicy(0))
+    for t in (0, 2):
+        waited, same = replay.instead(trajectory, t, ["wait", trajectory.steps[t].action.native])
+        assert waited.steps[:t] == trajectory.steps[:t]
+        assert waited.steps[t].action.text == "wait"
+        assert len(waited) == t + 1
+        assert waited.ending.status == "incomplete"
+        assert waited.parent == Fork(trajectory.id, t, intervention={"action": "wait"})
+        assert same.steps[t] == trajectory.steps[t]
+        assert same.last == trajectory.observations[t + 1]
+    assert replay.env_steps == 4
+
+
+def test_an_action_that_ends_the_episode_ends_the_fork():
+    trajectory = next(t for t in corridors(40) if t.outcome == 1.0)
+    last = len(trajectory) - 1
+    (fork,) = Replay(Corridor(), RandomPolicy(0)).instead(trajectory, last, [trajectory.steps[last].action.native])
+    assert (fork.ending.status, fork.outcome) == (trajectory.ending.status, 1.0)
+
+
+def test_no_action_can_be_tried_at_a_step_that_was_not_taken():
+    trajectory = walk(2)
+    with pytest.raises(IndexError, match="of a trajectory of"):
+        Replay(Corridor(), RandomPolicy(0)).instead(trajectory, len(trajectory), ["wait"])

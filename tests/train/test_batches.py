@@ -7,7 +7,7 @@ import pytest
 from agentprm.errors import InvalidScores, TrainingError
 from agentprm.labels.outcome import Outcome
 from agentprm.testing.trajectories import corridors, episode
-from agentprm.train.batches import Labelled, batches, split, taken
+from agentprm.train.batches import Labelled, batches, is_labelled, split, taken, thinned
 from agentprm.types import Fork, Scores, Spec, new_id
 
 
@@ -107,3 +107,22 @@ def test_labels_of_another_trajectory_are_refused():
     (one, _), (_, labels) = pairs(2, 2)
     with pytest.raises(InvalidScores, match="order"):
         taken([(one, labels)])
+
+
+def test_the_same_steps_of_an_episode_and_its_forks_are_kept():
+    whole = episode(*[("a", "b")] * 6, outcome=1.0)
+    fork = replace(episode(*[("a", "b")] * 6), parent=Fork(whole.id, 5))
+    other = episode(*[("a", "b")] * 3, outcome=0.0)
+    labels = [(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (None,) * 5 + (0.9,), (0.0, None, 1.0)]
+    given = [(t, Scores(t.id, Spec("given"), "value", v)) for t, v in zip((whole, fork, other), labels, strict=True)]
+    met = set()
+    for seed in range(30):
+        thin = {t.id: scores.values for t, scores in thinned(given, 2, np.random.default_rng(seed))}
+        kept = [t for t, value in enumerate(thin[whole.id]) if value is not None]
+        assert len(kept) == 2
+        assert [thin[whole.id][t] for t in kept] == [labels[0][t] for t in kept]
+        assert (fork.id in thin) == (5 in kept)
+        assert thin[other.id] == labels[2]
+        met.update(kept)
+    assert met == set(range(6))
+    assert all(map(is_labelled, thinned(given, 1, np.random.default_rng(0))))

@@ -232,3 +232,56 @@ def test_the_report_reads_as_a_line():
     n = sum(len(t) for t, _ in pairs)
     assert str(fit(Weights(), pairs, SHORT)).startswith(f"{n} labels, ")
     assert "nothing held out" in str(fit(Weights(), pairs, replace(SHORT, held_out=0)))
+
+
+def test_weights_are_chosen_by_quality_where_one_is_given():
+    qualities, model = iter([0.1, 0.9, 0.3, 0.2, 0.2, 0.2, 0.2]), Weights()
+    at = []
+
+    def quality(of):
+        at.append(of.value.item())
+        return next(qualities)
+
+    report = fit(model, outcomes(), Recipe(min_steps=0, max_steps=40, patience=3, evaluate_every=1), quality=quality)
+    assert [point.quality for point in report.curve] == [0.1, 0.9, 0.3, 0.2, 0.2]
+    assert report.best_step == report.curve[1].step
+    assert report.loss == report.curve[1].held_out
+    assert model.value.item() == at[1]
+
+
+def test_a_linear_schedule_rises_and_falls():
+    recipe = Recipe(min_steps=0, max_steps=40, schedule="linear", learning_rate=1e-2)
+    rates = [recipe.rate(step) for step in range(40)]
+    assert rates[0] == pytest.approx(5e-3)
+    assert max(rates) == rates[1] == pytest.approx(1e-2)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-2 * 0.05)
+    assert {Recipe().rate(step) for step in (0, 99, 1999)} == {Recipe().learning_rate}
+
+
+def test_the_weights_move_as_far_as_the_schedule_says():
+    moved = {}
+    for name in ("constant", "linear"):
+        model = Weights()
+        fit(model, outcomes(), Recipe(min_steps=100, max_steps=100, schedule=name, learning_rate=1e-4, held_out=0))
+        moved[name] = abs(model.value.item() - 0.5)
+    assert 0.4 < moved["linear"] / moved["constant"] < 0.65
+
+
+def test_of_each_episode_so_many_states_are_learnt_from_at_a_pass():
+    class Counting(Weights):
+        def loss(self, batch, /):
+            if torch.is_grad_enabled():
+                counted.extend(sum(v is not None for v in s.values) for _, s in batch)
+            return super().loss(batch)
+
+    counted = []
+    played = [pair for pair in outcomes() if len(pair[0]) > 1]
+    fit(Counting(), played, Recipe(min_steps=0, max_steps=3, states=1, batch_size=8, held_out=0))
+    assert set(counted) == {1}
+
+
+@pytest.mark.parametrize("wrong", [{"schedule": "cosine"}, {"states": 0}])
+def test_a_recipe_that_cannot_be_followed_is_refused(wrong):
+    with pytest.raises(InvalidSpec, match=next(iter(wrong))):
+        Recipe(**wrong)
