@@ -12,13 +12,14 @@ from agentprm.cli.output import as_json, say
 __all__ = ["label"]
 
 _PLAYING_ON = ("monte_carlo", "omega")
+_ASKING = ("temporal", "lookahead")
 _BATCH = 16
 
 
 @click.command()
 @click.argument("url")
 @click.argument("method")
-@click.option("--critic", help="For temporal: the critic, a model's folder or name:key=value.")
+@click.option("--critic", help="For temporal and lookahead: the critic, a model's folder or name:key=value.")
 @click.option("--env", "env_id", help="For monte_carlo and omega: the Gymnasium id of the environment to play on in.")
 @click.option("--policy", default="random", show_default=True, help="Who plays on there (module:function).")
 @click.option("--limit", type=click.IntRange(1), help="At most so many episodes.")
@@ -28,7 +29,7 @@ def label(
 ) -> None:
     """Label every ended trajectory of the store at URL that METHOD (name:key=value) has not labelled yet.
 
-    outcome; outcome:last_only=true; temporal:lambda_=0.95 with --critic; monte_carlo:rollouts=8 or
+    outcome; outcome:last_only=true; temporal:lambda_=0.95 or lookahead with --critic; monte_carlo:rollouts=8 or
     omega with --env; pooled:episodes=runs.db.
     """
     from agentprm.progress import progress_bar
@@ -54,12 +55,10 @@ def _method(text: str, critic: str | None, env_id: str | None, policy: str) -> A
     from agentprm.spec import find, make, parse
 
     spec = parse(text)
-    if spec.name == "temporal":
-        from agentprm.labels.temporal import Temporal
-
+    if spec.name in _ASKING:
         if critic is None:
-            raise click.UsageError("temporal needs a critic: give --critic, a model's folder or constant:value=0.5")
-        return Temporal(make(critic), **spec.params)
+            raise click.UsageError(f"{spec.name} needs a critic: give --critic, a model's folder or constant:value=0.5")
+        return find(spec.name)(make(critic), **spec.params)
     if spec.name in _PLAYING_ON:
         from agentprm.cli._policy import made, named_policy
         from agentprm.record.replay import Replay

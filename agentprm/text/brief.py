@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from agentprm.errors import InvalidSpec
 from agentprm.text.describe import action_text, readable_text
 from agentprm.text.render import LiveSight, Segment, Template, decided, opening, output_text, samples
 from agentprm.text.tokens import Encoded, Encoder
+from agentprm.text.turns import joined
 from agentprm.types import Observation, Trajectory
 from agentprm.values import clean_text
 
@@ -182,7 +182,6 @@ class BriefEncoder(Encoder):
 
     def __init__(self, json_text: str, template: Brief, added: tuple[int, ...] = ()) -> None:
         super().__init__(json_text, template, added)
-        self._gap = array("i", [self._marks[template.gap]])
         self._steps: dict[tuple[Any, ...], tuple[Any, Encoded]] = {}
 
     def readings(self, trajectory: Trajectory, sees: LiveSight) -> list[Encoded]:
@@ -201,7 +200,6 @@ class BriefEncoder(Encoder):
         return self._steps[key][1]
 
     def _encode(self, segments: Iterable[Segment], t: int) -> Encoded:
-        turn, lead = self.turn(segments), len(self._lead)
-        ids = array("i", self._lead) + turn.ids
-        begins = lead + turn.begins[-1] if turn.begins else 0
-        return Encoded(ids, (lead + turn.ends[-1],), (0,), self._gap, (begins,), first=t)
+        turn = joined([self._lead, self.turn(segments)])
+        begins = turn.begins[-1] if turn.begins else 0
+        return Encoded(turn.ids, turn.ends[-1:], (0,), self._left_out, (begins,), first=t)

@@ -74,6 +74,8 @@ def test_the_whole_river(agentprm, copy, tmp_path):
     assert json.loads(out)["trajectories"] == 60
     code, out, _ = agentprm("label", copy, "temporal:lambda_=0.9", "--critic", model, "--json")
     assert json.loads(out)["labels"] == json.loads(agentprm("score", copy, "constant", "--json")[1])["steps"]
+    code, out, _ = agentprm("label", copy, "lookahead", "--critic", model, "--json")
+    assert json.loads(out)["labels"] == json.loads(agentprm("score", copy, "constant", "--json")[1])["steps"]
     code, out, _ = agentprm("credit", copy, "--json")
     titles = [table["title"] for table in json.loads(out)]
     assert len(titles) == 5
@@ -149,6 +151,7 @@ MISTAKES = {
     "no labels": (("train", "{runs}", "-o", "{tmp}/m", "--labels", "stored:nothing"), 1, "agentprm label"),
     "a model that cannot learn": (("train", "{runs}", "-o", "{tmp}/m", "--model", "constant"), 1, "nothing to train"),
     "temporal without a critic": (("label", "{runs}", "temporal"), 2, "--critic"),
+    "lookahead without a critic": (("label", "{runs}", "lookahead"), 2, "--critic"),
     "an id that is none": (("credit", "{runs}", "timeline", "xyz"), 1, "no trajectory's id"),
     "an unknown verb": (("frobnicate",), 2, "no verb is called 'frobnicate'; there are demo"),
 }  # fmt: skip

@@ -141,6 +141,7 @@ def test_alternatives_are_told_apart_and_compared_in_their_state():
 
 class TestBriefModel(StepRewardModelContract):
     can_be_remade = False
+    learning_rate = 1e-3
 
     def make_model(self):
-        return PromiseProgress.tiny(TOKENIZER, hidden=32, layers=1, template=Brief())
+        return Discriminative.tiny(TOKENIZER, hidden=64, unit="value", template=Brief())
