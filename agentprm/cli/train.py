@@ -33,6 +33,7 @@ def train(
     from agentprm.spec import make
     from agentprm.store.store import Store
     from agentprm.train.fit import Recipe, fit
+    from agentprm.train.processes import Processes
 
     trained: Any = make(model)
     if not hasattr(trained, "loss"):
@@ -40,6 +41,8 @@ def train(
     with Store(url, create=False) as store:
         pairs = _pairs(store, labels, trained, policy=policy, env=env)
     report = fit(trained, pairs, Recipe(seed=seed))
+    if not Processes.here().is_first:
+        return
     trained.save(output)
     say({"model": output, **asdict(report)}, as_json, f"{report} → {output}")
 

@@ -10,6 +10,7 @@ from typing import Any
 from agentprm.errors import MissingExtra
 from agentprm.scorers import _passes as passes
 from agentprm.scorers._adapters import merged
+from agentprm.scorers._share import shared
 from agentprm.text.attention import Row
 from agentprm.text.cache import PrefixCache
 from agentprm.text.groups import rows
@@ -65,6 +66,9 @@ class Reader(nn.Module):
 
     def forward(self, windows: Sequence[Window]) -> Tensor:
         """Return what the head says of each step of each window, in order: float32, the first dimension is the step."""
+        return shared(windows, self._said)
+
+    def _said(self, windows: Sequence[Window]) -> Tensor:
         said: Tensor = self.head(self.states(windows).float())
         return said
 
@@ -75,10 +79,10 @@ class Reader(nn.Module):
         """
         with torch.no_grad():
             if not windows:
-                return self.forward(windows)
+                return self._said(windows)
             if not self.packs:
                 self.cache.encoded_tokens += sum(len(window.ids) for window in windows)
-                return self.forward(windows)
+                return self._said(windows)
             states = self.cache.states(windows, self._run, version or self.version())
             said: Tensor = self.head(torch.cat(states).float())
             return said

@@ -14,8 +14,9 @@ import numpy as np
 from agentprm.errors import MissingExtra, TrainingError
 from agentprm.progress import progress_bar
 from agentprm.train.batches import Pair, batches, is_labelled, n_labels, split, taken, thinned
+from agentprm.train.processes import Processes
 from agentprm.train.recipe import Recipe
-from agentprm.types import StepRewardModel
+from agentprm.types import Step, StepRewardModel
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
@@ -71,6 +72,7 @@ def fit(
     *,
     quality: Callable[[M], float] | None = None,
     progress: bool | None = None,
+    alone: bool = False,
 ) -> Fit:
     """Train `model`, in place, and return a report; the weights kept are those of the least held-out loss.
 
@@ -79,7 +81,8 @@ def fit(
     loss. `quality` says how good a model is, the more the better, and then chooses the weights instead of the loss: for
     one that ranks actions, the `agentprm.train.order.Order` of actions in one state. An interruption (Ctrl-C) keeps the
     best weights so far and returns. `progress` draws a bar, by default on a terminal. Nothing touches torch's global
-    random state.
+    random state. Started in several processes (``accelerate launch``, ``torchrun``), each reads its share of every
+    batch, and the weights are those of one process; `alone` does without.
 
     Raises TrainingError when no step has a label or the loss stops being a number, MissingExtra without torch.
 
@@ -92,10 +95,12 @@ def fit(
     (50, False)
     """
     torch = _torch()
-    training = _Training(model, pairs, recipe or Recipe(), quality)
+    processes = Processes() if alone else Processes.here()
+    training = _Training(model, pairs, recipe or Recipe(), quality, processes)
     with torch.random.fork_rng(devices=_devices(training.parameters)), torch.enable_grad():
         torch.manual_seed(training.recipe.seed)
-        with progress_bar("training", training.recipe.max_steps, progress) as advance:
+        show = progress if processes.is_first else False
+        with progress_bar("training", training.recipe.max_steps, show) as advance:
             try:
                 for point in training.run(advance):
                     if training.is_done(point):
@@ -109,15 +114,24 @@ class _Training:
     """One run: the model's optimiser, the split, the best weights so far."""
 
     def __init__(
-        self, model: Any, pairs: Iterable[Pair], recipe: Recipe, quality: Callable[[Any], float] | None
+        self,
+        model: Any,
+        pairs: Iterable[Pair],
+        recipe: Recipe,
+        quality: Callable[[Any], float] | None,
+        processes: Processes,
     ) -> None:
         self.started = time.perf_counter()
-        self.model, self.recipe, self.quality = model, recipe, quality
+        self.model, self.recipe, self.quality, self.processes = model, recipe, quality, processes
+        if processes.device is not None and hasattr(model, "to"):
+            model.to(processes.device)
         self.pairs: Iterable[Pair] = list(pairs) if iter(pairs) is pairs else pairs
         self.parameters: list[Parameter] = list(model.parameters())
         if not self.parameters:
             raise TrainingError(f"{model.spec.name} has no parameters: there is nothing to train")
+        processes.copy_first(self.parameters)
         self.first = taken(self.pairs)
+        processes.require_same(repr([(*map(_said, t.steps), scores.values) for t, scores in self.first]))
         _require_labels(self.first)
         labelled = [i for i, pair in enumerate(self.first) if is_labelled(pair)]
         learn, held = split([self.first[i][0] for i in labelled], recipe.held_out, recipe.seed)
@@ -158,11 +172,12 @@ class _Training:
 
     def _learn(self, batch: Sequence[Pair], optimiser: Any) -> float:
         optimiser.zero_grad()
-        loss = self.model.loss(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss is {value} after {self.step} steps: lower the learning rate")
-        loss.backward()
+        with self.processes.reading(self.parameters):
+            loss = self.model.loss(batch)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TrainingError(f"the loss is {value} after {self.step} steps: lower the learning rate")
+            loss.backward()
         for group in optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.step)
         _torch().nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
@@ -175,7 +190,7 @@ class _Training:
         if not held:
             return None
         total = 0.0
-        with _torch().no_grad():
+        with _torch().no_grad(), self.processes.reading():
             for batch in batches(held, self.recipe.batch_size, np.random.default_rng(0)):
                 total += float(self.model.loss(batch)) * sum(map(n_labels, batch))
         return total / sum(map(n_labels, held))
@@ -202,6 +217,8 @@ class _Training:
             with _torch().no_grad():
                 for parameter, best in zip(self.parameters, self.weights, strict=True):
                     parameter.copy_(best)
+        if not self.interrupted:
+            self.processes.copy_first(self.parameters)
         labels = {i: n_labels(self.first[i]) for i in (*self.learn, *self.held)}
         return Fit(
             steps=self.step,
@@ -219,6 +236,10 @@ class _Training:
 def _badness(point: Point) -> float | None:
     """Return what is to be made small."""
     return point.held_out if point.quality is None else -point.quality
+
+
+def _said(step: Step) -> tuple[str, str]:
+    return step.observation.text, step.action.text
 
 
 def _require_labels(pairs: Sequence[Pair]) -> None:
