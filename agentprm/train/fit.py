@@ -6,8 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from agentprm.progress import progress_bar
 from agentprm.train.batches import Pair, batches, is_labelled, n_labels, split, taken, thinned
 from agentprm.train.processes import Processes
 from agentprm.train.recipe import Recipe
+from agentprm.train.report import Fit, Point
 from agentprm.types import Step, StepRewardModel
 
 if TYPE_CHECKING:
@@ -24,45 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "Point", "Recipe", "fit"]
 
 M = TypeVar("M", bound=StepRewardModel)
-
-
-class Point(NamedTuple):
-    """One evaluation."""
-
-    step: int
-    loss: float
-    """Mean training loss since the evaluation before."""
-    held_out: float | None
-    quality: float | None = None
-    """What `quality` said, where it was given."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a training did."""
-
-    steps: int
-    """Optimiser steps taken."""
-    best_step: int
-    """The one whose weights were kept."""
-    loss: float | None
-    """Held-out loss of the weights kept; None when nothing was held out."""
-    curve: tuple[Point, ...]
-    n_trajectories: int
-    """With any label, held-out ones included."""
-    n_labels: int
-    n_held_out: int
-    """Labelled steps held out."""
-    seconds: float
-    interrupted: bool = False
-
-    def __str__(self) -> str:
-        loss = "nothing held out" if self.n_held_out == 0 else "not evaluated yet"
-        if self.loss is not None:
-            loss = f"held-out loss {self.loss:.4f}"
-        start = "interrupted: " if self.interrupted else ""
-        figures = f"{self.n_labels} labels, {self.steps} steps, {loss} at step {self.best_step}"
-        return f"{start}{figures}, {self.seconds:.1f} s"
 
 
 def fit(

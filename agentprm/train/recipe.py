@@ -57,7 +57,7 @@ class Recipe:
     def rate(self, step: int) -> float:
         """Return the learning rate of an optimiser step, counted from 0.
 
-        >>> recipe = Recipe(max_steps=100, schedule="linear", learning_rate=1.0)
+        >>> recipe = Recipe(min_steps=0, max_steps=100, schedule="linear", learning_rate=1.0)
         >>> [round(recipe.rate(step), 2) for step in (0, 4, 52, 99)]
         [0.2, 1.0, 0.53, 0.06]
         """
