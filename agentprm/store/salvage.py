@@ -129,7 +129,9 @@ def _copy_table(remains: Remains, db: sqlite3.Connection, name: str) -> None:
     )
     rows = remains.numbered(name, columns) if has_numbers else remains.keyed(name, columns, _prefixes(db, name))
     marks = ", ".join("?" * len(columns))
-    db.executemany(f"INSERT OR REPLACE INTO {name} ({', '.join(columns)}) VALUES ({marks})", rows)
+    # What was made anew is replaced there; elsewhere a row without what it cannot be without is none.
+    clash = "REPLACE" if name == "meta" else "IGNORE"
+    db.executemany(f"INSERT OR {clash} INTO {name} ({', '.join(columns)}) VALUES ({marks})", rows)
 
 
 def _prefixes(db: sqlite3.Connection, name: str) -> Sequence[Sequence[Any]]:

@@ -21,8 +21,16 @@ from agentprm.errors import DamagedDatabase, NotOurDatabase, StoreError
 from agentprm.store import database
 from agentprm.store import salvage as damaged
 from agentprm.store.integrity import damages
+from agentprm.types import Action, Observation, Step, Task, Trajectory, new_id
 
 PAGE = 4096
+
+
+def wordy(i):
+    """An episode of long texts, each of which begins as the one before."""
+    seen = [random.Random(i).randbytes(1_500).hex() + " and so on" * t for t in range(4)]
+    steps = tuple(Step(Observation(text), Action("read on", native=t)) for t, text in enumerate(seen[:-1]))
+    return Trajectory(new_id(), Task("read"), steps, Observation(seen[-1]), done())
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def recorded(tmp_path_factory, fresh):
                 store.write(event)
             store.flush()
             if i % 3 == 0:
-                store.add(full(external_id=f"full {i}"))
+                store.add([full(external_id=f"full {i}"), wordy(i)])
         trajectories = {t.id: t for t in store.trajectories()}
         store.add([scored(t, *[0.5] * len(t)) for t in trajectories.values()])
     return path, trajectories
@@ -197,11 +205,13 @@ def test_of_a_whole_file_everything_is_read(path, tmp_path, recorded):
     found, trajectories, scores = rescued(path, tmp_path / "new.db")
     assert trajectories == recorded[1]
     assert len(scores) == len(trajectories)
-    assert (found.whole, found.cut, found.lost, found.gaps, found.nouns) == (80, (), (), {}, {})
+    assert (found.whole, found.cut, found.lost, found.gaps, found.nouns) == (100, (), (), {}, {})
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["new.db", "runs.db"]
 
 
-@pytest.mark.parametrize("table", ["content", "step", "score", "tool_call", "trajectory", "task", "env", "outcome"])
+@pytest.mark.parametrize(
+    "table", ["content", "step", "score", "tool_call", "trajectory", "task", "env", "outcome", "blob"]
+)
 def test_a_damaged_page_costs_only_what_lay_on_it(path, tmp_path, recorded, table):
     pages = pages_of(path, table)
     overwrite(path, pages[len(pages) // 2])
@@ -221,12 +231,12 @@ def test_of_a_file_full_of_holes_nothing_is_read_wrongly(path, tmp_path, recorde
     overwrite(path, *random.Random(seed).sample(range(40, n), 8))
     found, trajectories, scores = rescued(path, tmp_path / "new.db")
     holds_nothing_wrong(found, trajectories, scores, recorded[1])
-    assert trajectories
+    assert found.gaps
     assert damages(tmp_path / "new.db") == []
 
 
 def test_of_a_file_that_was_cut_short_the_beginning_is_read(path, tmp_path, recorded):
-    os.truncate(path, path.stat().st_size * 4 // 5)
+    os.truncate(path, path.stat().st_size * 4 // 5 // PAGE * PAGE + 1_234)
     found, trajectories, scores = rescued(path, tmp_path / "new.db")
     holds_nothing_wrong(found, trajectories, scores, recorded[1])
     assert found.whole > 0
@@ -287,7 +297,7 @@ def test_the_verb_says_what_it_found_and_what_it_did_not(path, tmp_path):
     assert "content: " in run.output
     run = CliRunner().invoke(salvage, [str(path), str(tmp_path / "again.db"), "--json"])
     told = json.loads(run.output)
-    assert told["whole"] + len(told["cut"]) + len(told["lost"]) == 80
+    assert told["whole"] + len(told["cut"]) + len(told["lost"]) == 100
     assert told["gaps"]["content"] >= 1
 
 
