@@ -59,7 +59,7 @@ class Recipe:
 
         >>> recipe = Recipe(min_steps=0, max_steps=100, schedule="linear", learning_rate=1.0)
         >>> [round(recipe.rate(step), 2) for step in (0, 4, 52, 99)]
-        [0.2, 1.0, 0.53, 0.06]
+        [0.2, 1.0, 0.52, 0.05]
         """
         if self.schedule == "constant":
             return self.learning_rate
