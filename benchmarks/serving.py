@@ -80,7 +80,7 @@ def main():
     tokenizer = train_tokenizer(texts(map(played, range(9))), 600)
     models = {
         "hashed": Hashed,
-        "language model, 2.6 M weights": lambda: PromiseProgress.tiny(tokenizer, hidden=192, layers=4, heads=6),
+        "language model, 2.5 M weights": lambda: PromiseProgress.tiny(tokenizer, hidden=192, layers=4, heads=6),
     }
     found = {name: measured(make, chosen.rounds) for name, make in models.items()}
     if chosen.json:
