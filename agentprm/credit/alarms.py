@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any, Literal, Unpack
 
 import sqlalchemy as sa
 
-from agentprm.credit import parts
-from agentprm.credit.asking import ScorerForm, answer, choose, rows_of
+from agentprm.credit import parts, sums
+from agentprm.credit.asking import Chosen, ScorerForm, answer, choose, rows_of
 from agentprm.credit.spelling import week
 from agentprm.credit.table import Table
 from agentprm.credit.where import UNDATED, Where
@@ -24,12 +23,13 @@ __all__ = ["drift", "hacking", "overrated"]
 _NEEDS = ("scores", "outcomes")
 
 
-def _summarised(k: sa.CTE, *columns: str) -> sa.CTE:
-    """Return one row per episode: its mean score, number of scored steps, outcome, and the named columns."""
-    keys = [k.c[name] for name in ("trajectory_id", "outcome", *columns)]
+def _summarised(by: Chosen, where: Where) -> sa.CTE:
+    """Return one row per episode: its mean score, number of scored steps, outcome, policy and when it began."""
+    e, s = parts.episodes(where, "policy", "started_at", known=True), sums.episode_sums(by, "total").c
+    columns = (s.trajectory_id, e.c.outcome, e.c.policy, e.c.started_at)
     return (
-        sa.select(*keys, sa.func.avg(k.c.value).label("mean"), sa.func.count().label("steps"))
-        .group_by(*keys)
+        sa.select(*columns, (s.total / s.n).label("mean"), s.n.label("steps"))
+        .where(e.c.id == s.trajectory_id)
         .cte("each")
     )
 
@@ -41,7 +41,7 @@ def overrated(store: Store, scorer: ScorerForm = None, *, above: float = 0.7, **
     failed of all the policy's scored episodes.
     """
     by = choose(store, scorer)
-    e = _summarised(parts.known(where, by.id, "policy", "started_at"), "policy", "started_at").c
+    e = _summarised(by, where).c
     is_high, has_failed = sa.case((e.mean >= above, 1), else_=0), 1 - parts.won(e.outcome)
     begun = _first(e.started_at)
     sums = [sa.func.sum(x) for x in (is_high, is_high * has_failed, has_failed)]
@@ -81,7 +81,7 @@ def hacking(
     in the trend. How often it fires on healthy runs is on the credit page.
     """
     chosen = choose(store, scorer)
-    e = _summarised(parts.known(where, chosen.id, "policy", "started_at"), "policy", "started_at")
+    e = _summarised(chosen, where)
     if by is None:
         n_policies = sa.select(sa.func.count(sa.distinct(t.trajectory.c.policy_id)))
         by = "policy" if rows_of(store, n_policies)[0][0] > 1 else "time"
@@ -183,12 +183,13 @@ def drift(store: Store, scorer: ScorerForm = None, *, weeks: int = 1, bins: int 
     Episodes without a date are left out, and the note counts them.
     """
     by = choose(store, scorer)
-    e, s = parts.episodes(where, "started_at"), parts.scored(by.id)
-    k = sa.select(s, e.c.started_at).join_from(s, e, e.c.id == s.c.trajectory_id).cte("k").c
-    of_bin = [sa.func.sum(sa.case((test, 1), else_=0)).label(f"b{i}") for i, test in enumerate(_bins(k.value, bins))]
-    sums = (sa.func.sum(k.value).label("s"), sa.func.count().label("n"))
-    begun = sa.func.nullif(k.started_at, UNDATED)
-    each = sa.select(week(begun, weeks).label("week"), *sums, *of_bin).group_by(k.trajectory_id, k.started_at)
+    e = parts.episodes(where, "started_at", bare=True)
+    s = (sums.episode_sums(by, "total", *(f"n_{i}" for i in range(bins))) if bins == t.BINS else _binned(by.id, bins)).c
+    begun = sa.func.nullif(e.c.started_at, UNDATED)
+    counts = [s[f"n_{i}"].label(f"b{i}") for i in range(bins)]
+    each = sa.select(week(begun, weeks).label("week"), s.total.label("s"), s.n, *counts).where(
+        e.c.id == s.trajectory_id
+    )
     c = each.cte("each").c
     products = (c.n, c.s, c.s * c.s, c.s * c.n, c.n * c.n, *(c[f"b{i}"] for i in range(bins)))
     totals = [sa.func.sum(product) for product in products]
@@ -222,10 +223,12 @@ def drift(store: Store, scorer: ScorerForm = None, *, weeks: int = 1, bins: int 
     )
 
 
-def _bins(value: sa.ColumnElement[float], bins: int) -> list[sa.ColumnElement[bool]]:
-    edges = [i / bins for i in range(1, bins)]
-    inner = [(value >= low) & (value < high) for low, high in pairwise(edges)]
-    return [value < edges[0], *inner, value >= edges[-1]]
+def _binned(scorer_id: int, bins: int) -> sa.CTE:
+    """Return per episode the number and the sum of its scores, and how many lie in each bin."""
+    c = parts.scored(scorer_id).c
+    counts = [sa.func.sum(sa.case((parts.in_bin(c.value, i, bins), 1), else_=0)).label(f"n_{i}") for i in range(bins)]
+    whole = (sa.func.sum(c.value).label("total"), sa.func.count().label("n"))
+    return sa.select(c.trajectory_id, *whole, *counts).group_by(c.trajectory_id).cte("binned")
 
 
 def _first(moment: sa.ColumnElement[int]) -> sa.ColumnElement[int]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from agentprm.credit.hints import described, spelled
+from agentprm.credit.sums import Chosen, add_up
 from agentprm.credit.table import Table
 from agentprm.credit.where import Where
 from agentprm.errors import UnknownName
@@ -27,14 +28,6 @@ ScorerForm = Spec | str | None
 Row = tuple[Any, ...]
 
 
-class Chosen(NamedTuple):
-    """A scorer of the store: `id` −1 and an empty `label` when there is none yet."""
-
-    id: int
-    label: str
-    unit: str = ""
-
-
 _NOBODY = Chosen(-1, "")
 
 
@@ -46,7 +39,7 @@ def choose(store: Store, scorer: ScorerForm = None, *, labels: bool = False) -> 
     """
     found = (_chosen(store, None, ("episode",)) if labels and scorer is None else []) or _chosen(store, scorer)
     if found:
-        return found[0]
+        return found[0]._replace(is_added_up=add_up(store, found[0].id))
     if scorer is not None:
         raise UnknownName(_unknown(store, scorer))
     return _NOBODY

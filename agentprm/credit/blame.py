@@ -10,8 +10,8 @@ from typing import Any, Unpack
 
 import sqlalchemy as sa
 
-from agentprm.credit import parts
-from agentprm.credit.asking import ScorerForm, answer, choose
+from agentprm.credit import parts, sums
+from agentprm.credit.asking import Chosen, ScorerForm, answer, choose
 from agentprm.credit.table import Table
 from agentprm.credit.where import Where, named_tool
 from agentprm.store import tables as t
@@ -31,16 +31,29 @@ def sinking_steps(
     """
     by = choose(store, scorer)
     e = parts.episodes(where, "task", known=True)
-    failed = sa.select(e).where(e.c.outcome < below).cte("failed")
-    d = parts.deltas(parts.scored(by.id), failed, "task")
-    rank = sa.func.row_number().over(partition_by=d.c.trajectory_id, order_by=(d.c.delta, d.c.idx)).label("rank")
-    ranked = sa.select(d, rank).where(d.c.delta < 0, *named_tool(where, d)).cte("ranked")
-    worst = sa.select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.delta, ranked.c.trajectory_id)
+    w = _worst_steps(by, where)
+    failed = (
+        sa.select(w, e.c.task).join_from(e, w, w.c.trajectory_id == e.c.id).where(e.c.outcome < below, w.c.delta < 0)
+    )
+    worst = failed.order_by(w.c.delta, w.c.trajectory_id)
     query = _shown(worst.limit(limit).cte("worst"), "task")
     columns = ("trajectory", "task", "step", "action", "before", "after", "delta")
     title = "The step that sank each failed episode"
     none = f"no episode with an outcome under {below:g} lost value at any step"
     return answer(store, query, title, columns, where=where, needs=_NEEDS, scorer=by.label, otherwise=none)
+
+
+def _worst_steps(by: Chosen, where: Where) -> sa.CTE:
+    """Return the step of each episode that lost most, of those that called the tool asked for if one was."""
+    if where.get("tool"):
+        d = parts.deltas(parts.scored(by.id))
+        rank = sa.func.row_number().over(partition_by=d.c.trajectory_id, order_by=(d.c.delta, d.c.idx)).label("rank")
+        ranked = sa.select(d, rank).where(d.c.delta.is_not(None), *named_tool(where, d)).cte("ranked")
+        return sa.select(ranked).where(ranked.c.rank == 1).cte("worst_steps")
+    s = sums.episode_sums(by, "worst_idx", "before", "after").c
+    step = (s.trajectory_id, s.worst_idx.label("idx"), s.after.label("value"), s.before)
+    delta = (s.after - s.before).label("delta")
+    return sa.select(*step, delta).where(s.worst_idx.is_not(None)).cte("worst_steps")
 
 
 def drops(
@@ -51,11 +64,14 @@ def drops(
     Each row is one observation: it has no interval.
     """
     by = choose(store, scorer)
-    d = parts.deltas(parts.scored(by.id))
-    fell = sa.select(d).where(d.c.delta < -over, *named_tool(where, d)).cte("fell")
-    e = parts.episodes(where)
-    joined = sa.select(fell, e.c.outcome).join_from(fell, e, e.c.id == fell.c.trajectory_id)
-    worst = joined.order_by(fell.c.delta, fell.c.trajectory_id, fell.c.idx).limit(limit).cte("worst")
+    w, e = _worst_steps(by, where), parts.episodes(where)
+    fell = sa.select(e).join_from(e, w, w.c.trajectory_id == e.c.id).where(w.c.delta < -over)
+    # The worst steps of all lie in as many episodes at most: those that hold the worst.
+    some = fell.order_by(w.c.delta, w.c.trajectory_id).limit(limit).cte("fell")
+    d = parts.deltas(parts.scored(by.id, which=sa.select(some.c.id)))
+    steps = sa.select(d, some.c.outcome).join_from(some, d, some.c.id == d.c.trajectory_id)
+    steps = steps.where(d.c.delta < -over, *named_tool(where, d))
+    worst = steps.order_by(d.c.delta, d.c.trajectory_id, d.c.idx).limit(limit).cte("worst")
     columns = ("trajectory", "outcome", "step", "action", "before", "after", "delta")
     title = f"Where value fell by more than {over:g}"
     return answer(
@@ -83,14 +99,9 @@ def recovery(store: Store, scorer: ScorerForm = None, *, over: float = 0.2, **wh
     """
     by = choose(store, scorer)
     e = parts.episodes(where, "policy", known=True)
-    d = parts.deltas(parts.scored(by.id), e)
-    fell = sa.func.max(sa.case((d.c.delta < -over, 1), else_=0)).label("fell")
-    worst = sa.select(d.c.trajectory_id, fell).group_by(d.c.trajectory_id).cte("worst")
-    each = (
-        sa.select(e.c.policy, e.c.outcome, worst.c.fell)
-        .join_from(worst, e, e.c.id == worst.c.trajectory_id)
-        .cte("each")
-    )
+    s = sums.episode_sums(by, "before", "after").c
+    fell = sa.case((s.after - s.before < -over, 1), else_=0).label("fell")
+    each = sa.select(e.c.policy, e.c.outcome, fell).where(e.c.id == s.trajectory_id).cte("each")
     success = parts.won(each.c.outcome)
     fallen, others = sa.func.sum(each.c.fell), sa.func.sum(1 - each.c.fell)
     wins = (sa.func.sum(success * each.c.fell), sa.func.sum(success * (1 - each.c.fell)))
@@ -114,14 +125,15 @@ def subagents(store: Store, scorer: ScorerForm = None, *, below: float = 0.5, **
     """
     by = choose(store, scorer)
     family = _family(parts.episodes(where, known=True), below)
-    d = parts.deltas(parts.scored(by.id))
-    found = sa.select(family.c.root, family.c.path, d.c.trajectory_id, d.c.idx, d.c.delta)
-    lost = found.join_from(family, d, d.c.trajectory_id == family.c.id).cte("lost")
-    order = (lost.c.delta, lost.c.trajectory_id, lost.c.idx)
+    e = sums.episode_sums(by, "before", "after", "first", "last").c
+    changes = ((e.after - e.before).label("delta"), (e.last - e.first).label("s"), (e.n - 1).label("n"))
+    found = sa.select(family.c.root, family.c.path, e.trajectory_id, *changes)
+    lost = found.where(e.trajectory_id == family.c.id, e.n > 1).cte("lost")
+    order = (lost.c.delta, lost.c.trajectory_id)
     rank = sa.func.row_number().over(partition_by=lost.c.root, order_by=order).label("rank")
-    ranked = sa.select(lost, rank).where(lost.c.delta.is_not(None)).cte("ranked")
+    ranked = sa.select(lost, rank).cte("ranked")
     worst = sa.func.max(sa.case(((ranked.c.rank == 1) & (ranked.c.delta < 0), 1), else_=0)).label("worst")
-    s, n = sa.func.sum(ranked.c.delta).label("s"), sa.func.count().label("n")
+    s, n = sa.func.sum(ranked.c.s).label("s"), sa.func.sum(ranked.c.n).label("n")
     each = sa.select(ranked.c.root, ranked.c.path, worst, s, n).group_by(ranked.c.root, ranked.c.path).cte("each")
     totals = (sa.func.count(), sa.func.sum(each.c.worst), sa.func.sum(each.c.s) / sa.func.sum(each.c.n))
     query = sa.select(each.c.path, *totals).group_by(each.c.path).order_by(totals[1].desc(), each.c.path)

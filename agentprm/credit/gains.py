@@ -6,9 +6,9 @@ from typing import Any, Unpack
 
 import sqlalchemy as sa
 
-from agentprm.credit import parts
+from agentprm.credit import parts, sums
 from agentprm.credit.asking import ScorerForm, answer, choose
-from agentprm.credit.spelling import before, first_line, json_at, json_number, readable, whole_json
+from agentprm.credit.spelling import before, first_line, json_at, readable, whole_json
 from agentprm.credit.table import Table
 from agentprm.credit.where import Where, named_tool
 from agentprm.store import tables as t
@@ -25,11 +25,8 @@ def value_by_action(store: Store, scorer: ScorerForm = None, **where: Unpack[Whe
     (cluster-robust); it is empty under ten episodes, where a normal interval would promise too much.
     """
     by = choose(store, scorer)
-    d = parts.deltas(parts.scored(by.id), parts.episodes(where))
-    changed = sa.select(d.c.trajectory_id, d.c.idx, d.c.delta).where(d.c.delta.is_not(None), *named_tool(where, d))
-    deeds = parts.deed(changed.cte("changed"))
-    sums = parts.clustered(deeds, deeds.c.delta, deeds.c.share, "action", extra=(deeds.c.calls, deeds.c.failed))
-    query = sa.select(sums).order_by(sums.c.s / sums.c.n, sums.c.action)
+    s = sums.per_action(by, where).c
+    query = sa.select(s.action, s.n, s.k, s.s, s.ss, s.sn, s.nn, s.calls, s.failed).order_by(s.s / s.n, s.action)
     columns = ("action", "n", "episodes", "mean_delta", "low", "high", "errors")
     title = "Value gained or lost per action"
     return answer(store, query, title, columns, _action_row, where=where, needs=("scores",), scorer=by.label)
@@ -49,7 +46,7 @@ def errors(store: Store, scorer: ScorerForm = None, **where: Unpack[Where]) -> T
     """
     by = choose(store, scorer)
     call, e, s = t.tool_call, parts.episodes(where), parts.scored(by.id)
-    has_failed = call.c.status.in_(("error", "rejected"))
+    has_failed = call.c.status.in_(sa.literal_column(f"'{word}'") for word in ("error", "rejected"))
     joined = call.join(t.tool).join(e, e.c.id == call.c.trajectory_id).join(s, parts.at(s, call))
     changes = (
         (s.c.value - _beside(call, by.id, -1)).label("delta"),
@@ -58,7 +55,7 @@ def errors(store: Store, scorer: ScorerForm = None, **where: Unpack[Where]) -> T
     failed = sa.select(s.c.trajectory_id, *changes, t.tool.c.name.label("tool"), _kind(call).label("error"))
     f = failed.select_from(joined).where(has_failed, *named_tool(where, s)).cte("failed_calls")
     made_good = (sa.case((f.c.following > 0, 1), else_=0), sa.case((f.c.following.is_not(None), 1), else_=0))
-    sums = parts.clustered(f, f.c.delta, None, "tool", "error", extra=made_good)
+    added = parts.clustered(f, f.c.delta, None, "tool", "error", extra=made_good)
     columns = (
         "tool",
         "error",
@@ -71,7 +68,7 @@ def errors(store: Store, scorer: ScorerForm = None, **where: Unpack[Where]) -> T
         "low_recovered",
         "high_recovered",
     )
-    query = sa.select(sums).order_by(sums.c.s, sums.c.tool, sums.c.error)
+    query = sa.select(added).order_by(added.c.s, added.c.tool, added.c.error)
     return answer(
         store,
         query,
@@ -107,10 +104,6 @@ def _error_row(row: Any) -> tuple[Any, ...]:
     return tool, error, round(n), k, *parts.clustered_row(n, k, *sums), *parts.share_row(recovered, followed)
 
 
-_SPENT = {"tokens": (("tokens", "total"), ("tokens",)), "seconds": (("latency",),), "dollars": (("cost",),)}
-"""Where a step's `info` says what it took; the first number found counts."""
-
-
 def cost(store: Store, scorer: ScorerForm = None, **where: Unpack[Where]) -> Table:
     """Return, per tool or verb, the value gained beside what its steps took in tokens, seconds and dollars.
 
@@ -119,15 +112,7 @@ def cost(store: Store, scorer: ScorerForm = None, **where: Unpack[Where]) -> Tab
     divide it. `mean_delta` has the cluster-robust interval.
     """
     by = choose(store, scorer)
-    d = parts.deltas(parts.scored(by.id), parts.episodes(where))
-    changed = sa.select(d.c.trajectory_id, d.c.idx, d.c.delta).where(d.c.delta.is_not(None), *named_tool(where, d))
-    deeds = parts.deed(changed.cte("changed"))
-    paid = sa.select(deeds, *(_spent(name) for name in _SPENT)).select_from(
-        deeds.join(t.content, parts.at(t.content, deeds))
-    )
-    p = paid.where(t.content.c.info.is_not(None)).cte("paid")
-    shares = tuple(p.c[name] * p.c.share for name in _SPENT)
-    sums = parts.clustered(p, p.c.delta, p.c.share, "action", extra=shares)
+    s = sums.per_action(by, where, paid=True).c
     columns = (
         "action",
         "n",
@@ -136,11 +121,14 @@ def cost(store: Store, scorer: ScorerForm = None, **where: Unpack[Where]) -> Tab
         "low",
         "high",
         "gain",
-        *_SPENT,
+        "tokens",
+        "seconds",
+        "dollars",
         "gain_per_1k_tokens",
         "gain_per_minute",
     )
-    query = sa.select(sums).order_by(sums.c.s.desc(), sums.c.action)
+    names = ("action", "n", "k", "s", "ss", "sn", "nn", "tokens", "seconds", "dollars")
+    query = sa.select(*(s[name] for name in names)).order_by(s.s.desc(), s.action)
     return answer(
         store,
         query,
@@ -151,10 +139,6 @@ def cost(store: Store, scorer: ScorerForm = None, **where: Unpack[Where]) -> Tab
         needs=("scores", "spent"),
         scorer=by.label,
     )
-
-
-def _spent(name: str) -> sa.ColumnElement[float]:
-    return sa.func.coalesce(*(json_number(t.content.c.info, *path) for path in _SPENT[name]), None).label(name)
 
 
 def _cost_row(row: Any) -> tuple[Any, ...]:

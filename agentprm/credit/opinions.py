@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from agentprm.credit import parts
 from agentprm.credit.asking import ScorerForm, answer, choose, choose_two
 from agentprm.credit.table import Table
-from agentprm.credit.where import Where, named_tool
+from agentprm.credit.where import Where, among, named_tool
 from agentprm.store import tables as t
 from agentprm.store.store import Store
 
@@ -25,10 +25,15 @@ def disagreement(
     number of steps that both scored, the mean difference and the mean absolute one.
     """
     one, two = choose_two(store, a, b)
-    pairs, every = _pairs(one.id, two.id, where), _pairs(one.id, two.id, where, "every")
-    total = _totals(every)
-    size = sa.func.abs(pairs.c.difference)
-    most = sa.select(pairs).where(*named_tool(where, pairs)).order_by(size.desc(), pairs.c.trajectory_id, pairs.c.idx)
+    pairs = _pairs(one.id, two.id, where, "every")
+    each = _differences(pairs, named_tool(where, pairs))
+    total = _totals(each)
+    # The steps that differ most of all lie in as many episodes at most.
+    largest = sa.select(each.c.trajectory_id).where(each.c.most.is_not(None))
+    some = largest.order_by(each.c.most.desc(), each.c.trajectory_id).limit(limit).cte("largest")
+    near = _pairs(one.id, two.id, {"forks": True}, "near", sa.select(some.c.trajectory_id))
+    size = sa.func.abs(near.c.difference)
+    most = sa.select(near).where(*named_tool(where, near)).order_by(size.desc(), near.c.trajectory_id, near.c.idx)
     top = most.limit(limit).cte("top")
     e = parts.episodes({"forks": True})
     shown = (top.c.trajectory_id, e.c.outcome, top.c.idx, parts.acted(top), top.c.a, top.c.b, top.c.difference)
@@ -61,19 +66,28 @@ def disagreement(
     )
 
 
-def _totals(pairs: sa.CTE) -> sa.CTE:
-    difference = pairs.c.difference
-    means = (sa.func.avg(difference).label("mean"), sa.func.avg(sa.func.abs(difference)).label("absolute"))
-    return sa.select(sa.func.count().label("n"), *means).select_from(pairs).cte("total")
+def _differences(pairs: sa.FromClause, of: list[sa.ColumnElement[bool]]) -> sa.CTE:
+    """Return per episode how many steps both scored, the sums of the differences, and the largest one `of` some."""
+    size = sa.func.abs(pairs.c.difference)
+    most = sa.func.max(sa.case((sa.and_(*of), size)) if of else size)
+    added = (sa.func.count().label("n"), sa.func.sum(pairs.c.difference).label("s"), sa.func.sum(size).label("sizes"))
+    return sa.select(pairs.c.trajectory_id, *added, most.label("most")).group_by(pairs.c.trajectory_id).cte("each")
 
 
-def _pairs(a: int, b: int, where: Where, name: str = "both") -> sa.CTE:
-    """Return every step that both scored, with both scores."""
-    one, two = parts.scored(a, f"one_of_{name}"), parts.scored(b, f"two_of_{name}")
-    e = parts.episodes(where, name=f"episodes_of_{name}")
+def _totals(each: sa.CTE) -> sa.CTE:
+    n = sa.func.sum(each.c.n)
+    means = ((sa.func.sum(each.c.s) / n).label("mean"), (sa.func.sum(each.c.sizes) / n).label("absolute"))
+    return sa.select(n.label("n"), *means).cte("total")
+
+
+def _pairs(a: int, b: int, where: Where, name: str = "both", which: sa.Select[Any] | None = None) -> sa.Subquery:
+    """Return every step that both scored, with both scores; `which`: only of those trajectories."""
+    one, two = t.score.alias(f"one_of_{name}"), t.score.alias(f"two_of_{name}")
+    is_given = (one.c.value.is_not(None), two.c.value.is_not(None), among(where, one.c.trajectory_id))
+    given = (*parts.by_it(a, one), *parts.by_it(b, two), *is_given)
     values = (one.c.value.label("a"), two.c.value.label("b"), (two.c.value - one.c.value).label("difference"))
-    query = sa.select(one.c.trajectory_id, one.c.idx, *values).join_from(one, two, parts.at(one, two))
-    return query.where(one.c.trajectory_id.in_(sa.select(e.c.id))).cte(name)
+    query = sa.select(one.c.trajectory_id, one.c.idx, *values).join_from(one, two, parts.at(one, two)).where(*given)
+    return (query if which is None else query.where(one.c.trajectory_id.in_(which))).subquery(name)
 
 
 def first_errors(

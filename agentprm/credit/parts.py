@@ -7,38 +7,48 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentprm.credit.spelling import first_word, readable, whole
-from agentprm.credit.where import Where, conditions
+from agentprm.credit.where import Where, conditions, last_outcome
 from agentprm.ops.agree import mean_interval, wilson
 from agentprm.store import tables as t
 
 __all__ = [
     "acted",
     "at",
+    "by_it",
     "clustered",
     "clustered_row",
     "deed",
     "deltas",
     "episodes",
+    "in_bin",
     "known",
+    "over_episodes",
     "scored",
     "share_row",
     "won",
 ]
 
+ALL: sa.ColumnElement[int] = sa.literal_column("9223372036854775807")
+"""As a limit: a fence, behind which an engine computes a row once, and not for every use of it."""
 FEWEST = 10
 """Episodes under which no normal interval of a mean is given: it would promise too much."""
 _NOUNS = {"task": (t.task, t.task.c.key), "policy": (t.policy, t.policy.c.name), "env": (t.env, t.env.c.name)}
-_PLAIN = {name: t.trajectory.c[name] for name in ("started_at", "group_key", "parent_id", "fork_index", "fork", "meta")}
+_PLAIN = {
+    name: t.trajectory.c[name]
+    for name in ("started_at", "group_key", "parent_id", "fork_index", "fork", "meta", "state_hash")
+}
 
 
-def episodes(where: Where, *columns: str, known: bool = False, name: str = "episodes") -> sa.CTE:
-    """Return id, latest outcome and the named `columns` of the episodes that match; `known`: only with an outcome."""
-    o, later = t.outcome, t.outcome.alias("later")
-    newer = sa.tuple_(later.c.at, later.c.source) > sa.tuple_(o.c.at, o.c.source)
-    is_last = ~sa.exists().where(later.c.trajectory_id == o.c.trajectory_id, newer)
-    last = sa.select(o.c.trajectory_id, o.c.value).where(is_last).subquery("last_opinion")
-    joined: Any = t.trajectory.join(last, last.c.trajectory_id == t.trajectory.c.id, isouter=not known)
-    shown = [t.trajectory.c.id, last.c.value.label("outcome")]
+def episodes(where: Where, *columns: str, known: bool = False, bare: bool = False, name: str = "episodes") -> sa.CTE:
+    """Return id, latest outcome and the named `columns` of the episodes that match; `known`: only with an outcome.
+
+    `bare`: without the outcome.
+    """
+    last = last_outcome()
+    joined: Any = t.trajectory
+    if not bare or where.get("outcome"):
+        joined = joined.join(last, last.c.trajectory_id == t.trajectory.c.id, isouter=not known)
+    shown = [t.trajectory.c.id, *(() if bare else (last.c.value.label("outcome"),))]
     for column in columns:
         if column in _NOUNS:
             table, text = _NOUNS[column]
@@ -49,29 +59,43 @@ def episodes(where: Where, *columns: str, known: bool = False, name: str = "epis
     return sa.select(*shown).select_from(joined).where(*conditions(where, last.c.value)).cte(name)
 
 
-def scored(scorer_id: int, name: str = "scored") -> sa.CTE:
-    """Return trajectory, step and score of every step on which the scorer had an opinion."""
+def by_it(scorer_id: int, score: sa.FromClause = t.score) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return that a row of `score` is the scorer's, and no part of a score."""
     part = sa.select(t.part.c.id).where(t.part.c.name == "score").scalar_subquery()
-    query = sa.select(t.score.c.trajectory_id, t.score.c.idx, t.score.c.value)
-    return query.where(t.score.c.scorer_id == scorer_id, t.score.c.part_id == part, t.score.c.value.is_not(None)).cte(
-        name
-    )
+    return score.c.scorer_id == scorer_id, score.c.part_id == part
 
 
-def deltas(given: sa.CTE, among: sa.CTE | None = None, *columns: str) -> sa.CTE:
+def scored(scorer_id: int, name: str = "scored", which: sa.Select[Any] | None = None) -> sa.CTE:
+    """Return trajectory, step and score of every step on which the scorer had an opinion; `which`: only of those."""
+    c = t.score.c
+    query = sa.select(c.trajectory_id, c.idx, c.value).where(*by_it(scorer_id), c.value.is_not(None))
+    return (query if which is None else query.where(c.trajectory_id.in_(which))).cte(name)
+
+
+def in_bin(value: sa.ColumnElement[float], i: int, bins: int) -> sa.ColumnElement[bool]:
+    """Return that a score lies in the bin `i` of [0, 1]; the first and the last take what lies beside."""
+    above, below = value >= i / bins, value < (i + 1) / bins
+    return below if i == 0 else above if i == bins - 1 else above & below
+
+
+def deltas(given: sa.CTE, among: sa.CTE | None = None, *columns: str, name: str = "deltas") -> sa.CTE:
     """Return what each scored step changed: its score less the last one given before it; NULL for the first.
 
     With `among`, only of those episodes, with their named `columns` beside.
     """
     before = sa.func.lag(given.c.value).over(partition_by=given.c.trajectory_id, order_by=given.c.idx).label("before")
     if among is None:
-        pairs = sa.select(given, before).cte("pairs")
+        pairs = sa.select(given, before).cte(f"pairs_of_{name}")
     elif not columns:
-        pairs = sa.select(given, before).where(given.c.trajectory_id.in_(sa.select(among.c.id))).cte("pairs")
+        pairs = sa.select(given, before).where(given.c.trajectory_id.in_(sa.select(among.c.id))).cte(f"pairs_of_{name}")
     else:
         joined = given.join(among, among.c.id == given.c.trajectory_id)
-        pairs = sa.select(given, before, *(among.c[name] for name in columns)).select_from(joined).cte("pairs")
-    return sa.select(pairs, (pairs.c.value - pairs.c.before).label("delta")).cte("deltas")
+        pairs = (
+            sa.select(given, before, *(among.c[column] for column in columns))
+            .select_from(joined)
+            .cte(f"pairs_of_{name}")
+        )
+    return sa.select(pairs, (pairs.c.value - pairs.c.before).label("delta")).cte(name)
 
 
 def at(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -102,7 +126,8 @@ def deed(step: sa.FromClause) -> sa.CTE:
     `action` names it, `share` is its part of the step, `calls` whether it was a call, `failed` whether that went wrong.
     """
     call, c = t.tool_call, t.content
-    further = sa.select(call.c.trajectory_id, call.c.idx, sa.func.count().label("n")).where(call.c.position > 0)
+    is_further = call.c.position > sa.literal_column("0")  # as the partial index says it
+    further = sa.select(call.c.trajectory_id, call.c.idx, sa.func.count().label("n")).where(is_further)
     several = further.group_by(call.c.trajectory_id, call.c.idx).cte("several_calls")
     no_call = sa.case((call.c.position.is_(None), step.c.idx))  # a key of NULL is looked up nowhere
     itself = (c.c.trajectory_id == step.c.trajectory_id) & (c.c.idx == no_call)
@@ -137,9 +162,15 @@ def clustered(
     sums = [sa.func.sum(value * weight).label("s"), sa.func.sum(weight).label("n")]
     added = [sa.func.sum(column).label(f"x{i}") for i, column in enumerate(extra)]
     per_episode = sa.select(*(rows.c[key] for key in keys), *sums, *added).where(value.is_not(None))
-    c = per_episode.group_by(*(rows.c[key] for key in keys), rows.c.trajectory_id).cte("per_episode").c
+    return over_episodes(per_episode.group_by(*(rows.c[key] for key in keys), rows.c.trajectory_id), *keys)
+
+
+def over_episodes(per_episode: sa.Select[Any] | sa.CompoundSelect[Any], *keys: str) -> sa.CTE:
+    """Return, per key, n, episodes k, four sums and further ones, of rows that each add up one episode's."""
+    c = per_episode.cte("per_episode").c
     names = [c[key] for key in keys]
-    products = {"s": c.s, "ss": c.s * c.s, "sn": c.s * c.n, "nn": c.n * c.n, **{a.name: c[a.name] for a in added}}
+    products = {"s": c.s, "ss": c.s * c.s, "sn": c.s * c.n, "nn": c.n * c.n}
+    products |= {column.name: column for column in c if column.name.startswith("x")}
     totals = [sa.func.sum(product).label(name) for name, product in products.items()]
     counts = (sa.func.sum(c.n).label("n"), sa.func.count().label("k"))
     return sa.select(*names, *counts, *totals).group_by(*names).cte("sums")

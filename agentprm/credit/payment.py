@@ -10,7 +10,7 @@ from agentprm.credit import parts
 from agentprm.credit.asking import answer
 from agentprm.credit.spelling import json_at, json_number
 from agentprm.credit.table import Table
-from agentprm.credit.where import Where
+from agentprm.credit.where import Where, among
 from agentprm.store import tables as t
 from agentprm.store.store import Store
 
@@ -27,21 +27,7 @@ def paid(store: Store, **where: Unpack[Where]) -> Table:
     The score is that of the recipe's own scorer. `added` is given less environment reward, with a cluster-robust 95 %
     interval; `unshaped` steps were paid what the world paid.
     """
-    e, s, h = parts.episodes(where), t.step, t.shaping
-    part = sa.select(t.part.c.id).where(t.part.c.name == "score").scalar_subquery()
-    said = (t.score.c.scorer_id == t.scorer.c.id) & parts.at(t.score, s) & (t.score.c.part_id == part)
-    joined = s.join(e, e.c.id == s.c.trajectory_id).outerjoin(h).outerjoin(t.scorer, t.scorer.c.digest == h.c.scorer)
-    given = sa.func.coalesce(s.c.given_reward, s.c.env_reward).label("given")
-    columns = (s.c.trajectory_id, s.c.shaping_id, s.c.env_reward, given, t.score.c.value)
-    p = (
-        sa.select(*columns)
-        .select_from(joined.outerjoin(t.score, said))
-        .where(s.c.env_reward.is_not(None))
-        .cte("payments")
-    )
-    scored = sa.case((p.c.value.is_not(None), 1), else_=0)
-    extra = (p.c.env_reward, p.c.given, p.c.value, scored)
-    sums = parts.clustered(p, p.c.given - p.c.env_reward, None, "shaping_id", extra=extra)
+    h, sums = t.shaping, parts.over_episodes(_paid_per_episode(where), "shaping_id")
     shape = json_at(h.c.spec, "params", "shape").label("shape")
     query = sa.select(sums, shape, h.c.digest).select_from(sums.outerjoin(h, h.c.id == sums.c.shaping_id))
     columns_ = ("shaping", "n", "episodes", "mean_env", "mean_score", "mean_given", "added", "low", "high")
@@ -53,6 +39,41 @@ def paid(store: Store, **where: Unpack[Where]) -> Table:
         _paid_row,
         where=where,
     )
+
+
+def _payments(where: Where, name: str) -> Any:
+    """Return the columns of what every step was paid, and of what the recipe's scorer said of it."""
+    s, h, score = t.step, t.shaping, t.score.alias(f"said_of_{name}")
+    part = sa.select(t.part.c.id).where(t.part.c.name == "score").scalar_subquery()
+    said = (score.c.scorer_id == t.scorer.c.id) & parts.at(score, s) & (score.c.part_id == part)
+    joined = s.outerjoin(h).outerjoin(t.scorer, t.scorer.c.digest == h.c.scorer).outerjoin(score, said)
+    given = sa.func.coalesce(s.c.given_reward, s.c.env_reward).label("given")
+    columns = (s.c.trajectory_id, s.c.shaping_id, s.c.env_reward, given, score.c.value)
+    asked = (s.c.env_reward.is_not(None), among(where, s.c.trajectory_id))
+    return sa.select(*columns).select_from(joined).where(*asked).subquery(name).c
+
+
+def _paid_per_episode(where: Where) -> sa.CompoundSelect[Any]:
+    """Return the sums of each episode and recipe. Nearly all episodes have one recipe: those need not be sorted."""
+    p, q = _payments(where, "one"), _payments(where, "several")
+    spread = (
+        sa.func.min(p.shaping_id).label("shaping_id"),
+        sa.func.max(p.shaping_id).label("highest"),
+        sa.func.count(p.shaping_id).label("shaped"),
+    )
+    each = sa.select(p.trajectory_id, *spread, *_added(p)).group_by(p.trajectory_id).cte("each_trajectory").c
+    has_one = (each.shaped == 0) | ((each.shaping_id == each.highest) & (each.shaped == each.n))
+    names = [column.name for column in _added(q)]
+    one = sa.select(each.shaping_id, *(each[name] for name in names)).where(has_one)
+    rest = sa.select(each.trajectory_id).where(~has_one)
+    several = sa.select(q.shaping_id, *_added(q)).where(q.trajectory_id.in_(rest))
+    return one.union_all(several.group_by(q.shaping_id, q.trajectory_id))
+
+
+def _added(p: Any) -> list[Any]:
+    sums = {"s": p.given - p.env_reward, "n": sa.literal_column("1.0"), "x0": p.env_reward, "x1": p.given}
+    sums |= {"x2": p.value, "x3": sa.case((p.value.is_not(None), 1), else_=0)}
+    return [sa.func.sum(value).label(name) for name, value in sums.items()]
 
 
 def _paid_row(row: Any) -> tuple[Any, ...]:

@@ -7,10 +7,10 @@ from typing import Any, Unpack
 
 import sqlalchemy as sa
 
-from agentprm.credit import parts
+from agentprm.credit import parts, sums
 from agentprm.credit.asking import ScorerForm, answer, choose, rows_of
 from agentprm.credit.table import Table
-from agentprm.credit.where import Where, named_tool
+from agentprm.credit.where import Where
 from agentprm.errors import UnknownName
 from agentprm.ops.agree import mean_interval, sign_test
 from agentprm.store.store import Store
@@ -79,14 +79,11 @@ def why_better(
     """
     by = choose(store, scorer)
     a, b = _two_policies(store, where, a, b)
-    d = parts.deltas(parts.scored(by.id), parts.episodes({**where, "policy": [a, b]}, "policy"), "policy")
-    changed = sa.select(d.c.trajectory_id, d.c.idx, d.c.policy, d.c.delta)
-    deeds = parts.deed(changed.where(d.c.delta.is_not(None), *named_tool(where, d)).cte("changed"))
-    sums = parts.clustered(deeds, deeds.c.delta, deeds.c.share, "action", "policy")
+    added = sums.per_action(by, {**where, "policy": [a, b]}, by="policy")
     of = parts.episodes({**where, "policy": [a, b]}, "policy", name="everything")
     played = [sa.select(sa.func.count()).where(of.c.policy == name).scalar_subquery() for name in (a, b)]
-    one, two = (sums.alias(name) for name in ("a", "b"))
-    names = sa.select(sums.c.action).distinct().cte("actions")
+    one, two = (added.alias(name) for name in ("a", "b"))
+    names = sa.select(added.c.action).distinct().cte("actions")
     joined = names.outerjoin(one, (one.c.action == names.c.action) & (one.c.policy == a)).outerjoin(
         two, (two.c.action == names.c.action) & (two.c.policy == b)
     )
@@ -106,8 +103,8 @@ def why_better(
 def _gain_row(row: Any) -> tuple[Any, ...]:
     action, gain, *cells = row
     means, widths = [], []
-    for n, k, *sums in (cells[:6], cells[6:]):
-        mean, low, high = (None, None, None) if n is None else parts.clustered_row(n, k, *sums)
+    for n, k, *four in (cells[:6], cells[6:]):
+        mean, low, high = (None, None, None) if n is None else parts.clustered_row(n, k, *four)
         means.append(mean)
         widths.append(None if low is None or high is None else (high - low) / 2)
     one, two = means

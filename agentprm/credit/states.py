@@ -28,11 +28,12 @@ def anchor_advantage(store: Store, *, visits: int = 10, limit: int | None = 20, 
     """
     e = parts.episodes(where, "task", "group_key", known=True)
     group = sa.func.coalesce(e.c.group_key, e.c.task).label("compared_in")
-    seen, c = t.content.alias("seen"), t.content
     # Most states are met once: leaving those out first leaves little to sort.
-    met = sa.select(c.c.state_hash).group_by(c.c.state_hash).having(sa.func.count() >= visits)
-    columns = (group, seen.c.state_hash, seen.c.trajectory_id, e.c.outcome, sa.func.min(seen.c.idx + 1).label("idx"))
-    visit = sa.select(*columns).join_from(e, seen, seen.c.trajectory_id == e.c.id).where(seen.c.state_hash.in_(met))
+    c = _seen().subquery("met").c
+    met = sa.select(c.state_hash).group_by(c.state_hash).having(sa.func.count() >= visits)
+    seen = _seen(met).cte("seen")
+    columns = (group, seen.c.state_hash, seen.c.trajectory_id, e.c.outcome, sa.func.min(seen.c.idx).label("idx"))
+    visit = sa.select(*columns).join_from(seen, e, seen.c.trajectory_id == e.c.id)
     v = visit.group_by(group, seen.c.state_hash, seen.c.trajectory_id, e.c.outcome).cte("visits")
     state = (v.c.compared_in, v.c.state_hash)
     n_visits = sa.func.count().over(partition_by=state).label("n_visits")
@@ -70,9 +71,19 @@ def anchor_advantage(store: Store, *, visits: int = 10, limit: int | None = 20, 
     )
 
 
+def _seen(which: sa.Select[Any] | None = None) -> sa.CompoundSelect[Any]:
+    """Return every state seen, or only some: the trajectory, the step about to be taken in it, and the state's hash."""
+    first, c = t.trajectory.c, t.step.c
+    began = sa.select(first.id.label("trajectory_id"), sa.literal_column("0").label("idx"), first.state_hash)
+    went = sa.select(c.trajectory_id, (c.idx + 1).label("idx"), c.state_hash)
+    ways = ((went, c.state_hash), (began, first.state_hash))
+    return sa.union_all(*(way.where(h.is_not(None) if which is None else h.in_(which)) for way, h in ways))
+
+
 def _per_action(often: sa.CTE) -> sa.CTE:
     """Return per group, state and action how many episodes took it there, and the sum of their outcomes."""
-    named = sa.select(often.c.compared_in, often.c.state_hash, often.c.outcome, parts.acted(often)).cte("named").c
+    acted = sa.select(often.c.compared_in, often.c.state_hash, often.c.outcome, parts.acted(often))
+    named = acted.limit(parts.ALL).cte("named").c  # a fence: what was done is looked up once
     counts = (sa.func.count().label("n"), sa.func.sum(named.outcome).label("total"))
     query = sa.select(named.compared_in, named.state_hash, named.action, *counts).where(named.action.is_not(None))
     return query.group_by(named.compared_in, named.state_hash, named.action).cte("per_action")
@@ -92,16 +103,17 @@ def loops(store: Store, **where: Unpack[Where]) -> Table:
     episodes with such a step (Wilson). `success` is that of looping episodes, `success_others` that of the others; both
     of those whose outcome is known.
     """
-    e = parts.episodes(where, "policy")
-    seen = (
-        (sa.func.count() - 1).label("steps"),
-        (sa.func.count(t.content.c.state_hash) - sa.func.count(sa.distinct(t.content.c.state_hash))).label("again"),
-    )
-    counts = sa.select(t.content.c.trajectory_id, *seen).group_by(t.content.c.trajectory_id).cte("counts")
-    each = sa.select(e.c.policy, e.c.outcome, counts.c.steps, counts.c.again).join_from(
+    e = parts.episodes(where, "policy", "state_hash")
+    step = t.step.c
+    repeats = sa.func.count(step.state_hash) - sa.func.count(sa.distinct(step.state_hash))
+    added = (sa.func.count().label("steps"), repeats.label("repeats"))
+    counts = sa.select(step.trajectory_id, *added).group_by(step.trajectory_id).cte("counts")
+    came_back = sa.exists().where(step.trajectory_id == counts.c.trajectory_id, step.state_hash == e.c.state_hash)
+    again = (counts.c.repeats + sa.case((came_back, 1), else_=0)).label("again")
+    each = sa.select(e.c.policy, e.c.outcome, counts.c.steps, again).join_from(
         e, counts, counts.c.trajectory_id == e.c.id
     )
-    c = each.where(counts.c.steps > 0).cte("each")
+    c = each.where(counts.c.steps > 0).limit(parts.ALL).cte("each")  # a fence, as above
     looped = sa.case((c.c.again > 0, 1), else_=0)
     is_known = sa.case((c.c.outcome.is_not(None), 1), else_=0)
     success = parts.won(c.c.outcome)

@@ -7,9 +7,9 @@ from typing import Any, Unpack
 
 import sqlalchemy as sa
 
-from agentprm.credit import parts
-from agentprm.credit.asking import ScorerForm, answer, choose
-from agentprm.credit.spelling import first_line, json_number
+from agentprm.credit import parts, sums
+from agentprm.credit.asking import Chosen, ScorerForm, answer, choose
+from agentprm.credit.spelling import first_line
 from agentprm.credit.table import Table
 from agentprm.credit.where import Where, named_tool
 from agentprm.ops.agree import Moments, auc_interval, correlation_interval
@@ -30,71 +30,45 @@ def agreement(store: Store, scorer: ScorerForm = None, **where: Unpack[Where]) -
     """
     by = choose(store, scorer)
     e, s = parts.episodes(where, known=True), parts.scored(by.id, "every_score")
-    every = sa.select(s.c.value, e.c.outcome).join_from(s, e, e.c.id == s.c.trajectory_id).cte("every_step")
-    both = sa.union_all(_every_step(every), _agreement_of(_summaries(e, by.id))).subquery("both")
+    every = sa.select(s.c.value, e.c.outcome).join_from(s, e, e.c.id == s.c.trajectory_id).subquery("every_step")
+    ways = [_agreement_of("every step", every.c), *_summaries(e, by)]
+    both = sa.union_all(*ways).subquery("both")
     query = sa.select(both).order_by(both.c.of)
     columns = ("of", "n", "successes", "auc", "low", "high", "brier")
     title = "Do the scores agree with the outcomes?"
     return answer(store, query, title, columns, _agreement_row, where=where, needs=_NEEDS, scorer=by.label)
 
 
-def _summaries(e: sa.CTE, scorer_id: int) -> sa.CTE:
-    """Return one score per episode in each of several ways, with the outcome beside: of, value, outcome."""
-    s = parts.scored(scorer_id)
-    spans = (sa.func.min(s.c.idx).label("first"), sa.func.max(s.c.idx).label("last"))
-    values = (sa.func.avg(s.c.value).label("mean"), sa.func.min(s.c.value).label("least"))
-    g = sa.select(s.c.trajectory_id, *spans, *values).group_by(s.c.trajectory_id).cte("each")
-    half = sa.func.ntile(2).over(order_by=(g.c.last, g.c.trajectory_id)).label("half")
-    known = sa.select(g, e.c.outcome, half).join_from(g, e, e.c.id == g.c.trajectory_id)
-    halved = known.cte("halved")
-    ends = t.score.alias("ends")
-    part = sa.select(t.part.c.id).where(t.part.c.name == "score").scalar_subquery()
-    by_it = (ends.c.scorer_id == scorer_id) & (ends.c.part_id == part)
-
-    def end(name: str, at: str, half: int | None = None) -> sa.Select[Any]:
-        here = by_it & (ends.c.trajectory_id == halved.c.trajectory_id) & (ends.c.idx == halved.c[at])
-        found = sa.select(sa.literal(name).label("of"), ends.c.value.label("value"), halved.c.outcome)
-        found = found.join_from(halved, ends, here)
-        return found if half is None else found.where(halved.c.half == half)
-
-    ways = [
-        sa.select(sa.literal("mean score").label("of"), halved.c.mean.label("value"), halved.c.outcome),
-        sa.select(sa.literal("min score"), halved.c.least, halved.c.outcome),
-        end("first score", "first"),
-        end("last score", "last"),
-        end("last score, shorter half", "last", 1),
-        end("last score, longer half", "last", 2),
-    ]
-    return sa.union_all(*ways).cte("summaries")
+def _summaries(e: sa.CTE, by: Chosen) -> Iterator[sa.Select[Any]]:
+    """Yield how each of several ways of putting an episode's scores into one agrees with its outcome."""
+    g = sums.episode_sums(by, "total", "least", "first", "last", "last_idx").c
+    half = sa.func.ntile(2).over(order_by=(g.last_idx, g.trajectory_id)).label("half")
+    columns = ((g.total / g.n).label("mean"), g.least, g.first, g.last, e.c.outcome, half)
+    h = sa.select(*columns).where(e.c.id == g.trajectory_id).cte("halved").c
+    ways = {"mean score": h.mean, "min score": h.least, "first score": h.first, "last score": h.last}
+    for name, value in ways.items():
+        yield _agreement_of(name, sa.select(value.label("value"), h.outcome).subquery().c)
+    for i, name in enumerate(("shorter", "longer"), 1):
+        some = sa.select(h.last.label("value"), h.outcome).where(h.half == i).subquery().c
+        yield _agreement_of(f"last score, {name} half", some)
 
 
-def _every_step(pairs: sa.CTE) -> sa.Select[Any]:
-    """Return n, successes, AUC and Brier of every step: as `_agreement_of`, on the only table that is long."""
-    p, one = pairs.c, parts.won(pairs.c.outcome)
-    squared = sa.func.sum((p.value - p.outcome) * (p.value - p.outcome)).label("squared")
-    counts = (sa.func.sum(one).label("won"), sa.func.sum(1 - one).label("lost"))
-    v = sa.select(p.value, *counts, squared).group_by(p.value).cte("steps_seen").c
-    below = sa.func.sum(v.lost).over(order_by=v.value) - v.lost / 2.0
-    r = sa.select(v.won, v.lost, v.squared, (v.won * below).label("above")).cte("ranked_steps").c
-    return sa.select(sa.literal("every step").label("of"), *_auc(r)).having(sa.func.count() > 0)
+def _agreement_of(name: str, p: Any) -> sa.Select[Any]:
+    """Return the name, n, successes, AUC and Brier of pairs of a value and an outcome.
 
-
-def _agreement_of(pairs: sa.CTE) -> sa.Select[Any]:
-    """Return n, successes, AUC and Brier per kind of summary: the AUC by counting the failures below each success."""
-    p, one = pairs.c, parts.won(pairs.c.outcome)
-    squared = sa.func.sum((p.value - p.outcome) * (p.value - p.outcome)).label("squared")
-    counts = (sa.func.sum(one).label("won"), sa.func.sum(1 - one).label("lost"))
-    v = sa.select(p.of, p.value, *counts, squared).group_by(p.of, p.value).cte("values_seen").c
-    below = sa.func.sum(v.lost).over(partition_by=v.of, order_by=v.value) - v.lost / 2.0
-    r = sa.select(v.of, v.won, v.lost, v.squared, (v.won * below).label("above")).cte("ranked").c
-    return sa.select(r.of, *_auc(r)).group_by(r.of)
-
-
-def _auc(r: Any) -> list[sa.ColumnElement[Any]]:
-    n_won, n_lost = sa.func.sum(r.won), sa.func.sum(r.lost)
-    auc = sa.func.sum(r.above) / sa.func.nullif(n_won * n_lost * 1.0, 0)
-    n = n_won + n_lost
-    return [n.label("n"), n_won.label("won"), auc.label("auc"), (sa.func.sum(r.squared) / n).label("brier")]
+    Sorted once: of the pairs of a success and a failure, a = Σ failures up to each success and b = Σ successes up to
+    each failure count those in order once, and ties in both; of n pairs the AUC is (a − b + n) / 2n.
+    """
+    one, squared = parts.won(p.outcome), (p.value - p.outcome) * (p.value - p.outcome)
+    up_to = [sa.func.sum(x).over(order_by=p.value).label(of) for x, of in ((one, "won_to"), (1 - one, "lost_to"))]
+    r = sa.select(one.label("won"), squared.label("squared"), *up_to).subquery().c
+    n, n_won = sa.func.count(), sa.func.sum(r.won)
+    n_pairs = n_won * 1.0 * (n - n_won)
+    order = sa.func.sum(sa.case((r.won == 1, r.lost_to), else_=-r.won_to))
+    auc = (order + n_pairs) / sa.func.nullif(2.0 * n_pairs, 0)
+    columns = (n.label("n"), n_won.label("won"), auc.label("auc"), (sa.func.sum(r.squared) / n).label("brier"))
+    query: Any = sa.select(sa.literal(name).label("of"), *columns).having(n > 0)
+    return query  # type: ignore[no-any-return]
 
 
 def _agreement_row(row: Any) -> tuple[Any, ...]:
@@ -112,17 +86,8 @@ def calibration(
     per third of the episode. The note gives the expected calibration error.
     """
     by = choose(store, scorer)
-    k = parts.known(where, by.id)
-    bin_of = sa.case(*((k.c.value < (i + 1) / bins, i) for i in range(bins - 1)), else_=bins - 1).label("bin")
-    depth = _third(k) if by_depth else sa.literal_column("0").label("depth")
-    placed = sa.select(k.c.trajectory_id, k.c.value, k.c.outcome, bin_of, depth).cte("placed")
-    p = placed.c
-    sums = (sa.func.count().label("n"), sa.func.sum(p.value).label("value"))
-    per_episode = sa.select(p.depth, p.bin, p.outcome, *sums).group_by(p.depth, p.bin, p.trajectory_id, p.outcome)
-    e = per_episode.cte("per_episode").c
-    n = sa.func.sum(e.n)
-    means = (sa.func.sum(e.value) / n, sa.func.sum(e.outcome * e.n) / n)
-    query = sa.select(e.depth, e.bin, n, sa.func.count(), *means).group_by(e.depth, e.bin).order_by(e.depth, e.bin)
+    is_added_up = bins == t.BINS and not by_depth
+    query = _bins_added_up(by, where) if is_added_up else _bins_of_steps(by.id, where, bins, by_depth)
     columns = (*(("depth",) if by_depth else ()), "score", "n", "episodes", "mean_score", "success", "low", "high")
 
     def row(found: Any) -> tuple[Any, ...]:
@@ -136,6 +101,49 @@ def calibration(
 
     title = "Is the score calibrated?"
     return answer(store, query, title, columns, row, where=where, needs=_NEEDS, scorer=by.label, note=note)
+
+
+def _bins_added_up(by: Chosen, where: Where) -> sa.CompoundSelect[Any]:
+    """Return per bin: depth 0, bin, n, episodes, mean score and mean outcome of the steps, from sums of episodes."""
+    names = [f"{name}_{i}" for name in ("n", "total") for i in range(t.BINS)]
+    e, s = parts.episodes(where, known=True), sums.episode_sums(by, *names).c
+    cells = []
+    for i in range(t.BINS):
+        n = s[f"n_{i}"]
+        cells += [
+            sa.func.sum(n).label(f"n_{i}"),
+            sa.func.sum(sa.case((n > 0, 1), else_=0)).label(f"k_{i}"),
+            sa.func.sum(s[f"total_{i}"]).label(f"s_{i}"),
+            sa.func.sum(e.c.outcome * n).label(f"o_{i}"),
+        ]
+    c = sa.select(*cells).where(e.c.id == s.trajectory_id).cte("all_bins").c
+    rows = [
+        sa.select(
+            sa.literal_column("0").label("depth"),
+            sa.literal_column(str(i)).label("bin"),
+            c[f"n_{i}"].label("n"),
+            c[f"k_{i}"].label("k"),
+            (c[f"s_{i}"] / c[f"n_{i}"]).label("score"),
+            (c[f"o_{i}"] / c[f"n_{i}"]).label("success"),
+        ).where(c[f"n_{i}"] > 0)
+        for i in range(t.BINS)
+    ]
+    return sa.union_all(*rows).order_by("bin")
+
+
+def _bins_of_steps(scorer_id: int, where: Where, bins: int, by_depth: bool) -> sa.Select[Any]:
+    """Return the same of any number of bins and, if asked, per third of the episode, from every step."""
+    k = parts.known(where, scorer_id)
+    bin_of = sa.case(*((k.c.value < (i + 1) / bins, i) for i in range(bins - 1)), else_=bins - 1).label("bin")
+    depth = _third(k) if by_depth else sa.literal_column("0").label("depth")
+    placed = sa.select(k.c.trajectory_id, k.c.value, k.c.outcome, bin_of, depth).cte("placed")
+    p = placed.c
+    added = (sa.func.count().label("n"), sa.func.sum(p.value).label("value"))
+    per_episode = sa.select(p.depth, p.bin, p.outcome, *added).group_by(p.depth, p.bin, p.trajectory_id, p.outcome)
+    e = per_episode.cte("per_episode").c
+    n = sa.func.sum(e.n)
+    means = (sa.func.sum(e.value) / n, sa.func.sum(e.outcome * e.n) / n)
+    return sa.select(e.depth, e.bin, n, sa.func.count(), *means).group_by(e.depth, e.bin).order_by(e.depth, e.bin)
 
 
 _THIRDS = ("early", "middle", "late")
@@ -156,15 +164,14 @@ def length_bias(store: Store, scorer: ScorerForm = None, **where: Unpack[Where])
     with an outcome.
     """
     by = choose(store, scorer)
-    k = parts.known(where, by.id)
-    tokens = sa.case((t.content.c.info.is_not(None), json_number(t.content.c.info, "tokens", "output")))
-    characters = _length(t.content)
-    measures = (k.c.idx.label("position"), characters.label("characters"), tokens.label("tokens"))
-    steps = sa.select(k.c.trajectory_id, k.c.value, k.c.outcome, *measures)
-    s = steps.select_from(k.outerjoin(t.content, parts.at(t.content, k))).cte("steps").c
-    own = [sums for name in ("position", "characters", "tokens") for sums in _sums(s[name], s.value, name)]
-    means = (sa.func.count().label("length"), sa.func.avg(s.value).label("mean"))
-    e = sa.select(s.trajectory_id, s.outcome, *means, *own).group_by(s.trajectory_id, s.outcome).cte("each").c
+    score, step, of = t.score, t.step, parts.episodes(where, known=True)
+    measures = {"position": score.c.idx, "characters": step.c.characters, "tokens": step.c.tokens}
+    own = [added for name, x in measures.items() for added in _sums(x, score.c.value, name)]
+    means = (sa.func.count().label("length"), sa.func.avg(score.c.value).label("mean"))
+    each = sa.select(score.c.trajectory_id, *means, *own).join_from(score, step, parts.at(step, score))
+    each = each.where(*parts.by_it(by.id, score), score.c.value.is_not(None)).group_by(score.c.trajectory_id)
+    s = each.cte("each_episode")
+    e = sa.select(s, of.c.outcome).join_from(s, of, of.c.id == s.c.trajectory_id).cte("each").c
     cells = [cell for name in ("position", "characters", "tokens") for cell in _moments(e, name)]
     whole = (
         sa.literal(1.0),
@@ -182,16 +189,6 @@ def length_bias(store: Store, scorer: ScorerForm = None, **where: Unpack[Where])
     columns = ("measure", "n", "episodes", "correlation", "given_outcome", "low", "high")
     title = "Is the score mere length?"
     return answer(store, query, title, columns, rows=_bias_rows, where=where, needs=_NEEDS, scorer=by.label)
-
-
-def _length(content: sa.FromClause) -> sa.ColumnElement[int]:
-    """Return how many characters an action has, else its plan: of a long one the count stands with its whole."""
-    said = content.c.action_text.is_not(None)
-    name = sa.case((said, content.c.action_hash), else_=content.c.plan_hash)
-    long = sa.select(t.blob.c.n_chars).where(t.blob.c.hash == name).correlate(content).scalar_subquery()
-    return sa.case(
-        (name.is_(None), sa.func.length(sa.func.coalesce(content.c.action_text, content.c.plan))), else_=long
-    )
 
 
 def _sums(x: Any, y: Any, name: str) -> list[Any]:
@@ -230,12 +227,12 @@ def plans(store: Store, scorer: ScorerForm = None, *, limit: int | None = None, 
     Of every step that says a plan. `low` and `high` are the 95 % interval of the success over the `episodes` (Wilson).
     """
     by = choose(store, scorer)
-    k = parts.known(where, by.id)
+    of, s = parts.episodes(where, known=True), t.score
     template = sa.func.lower(sa.func.substr(first_line(t.content.c.plan), 1, 60)).label("plan")
-    said = sa.select(k.c.trajectory_id, k.c.outcome, k.c.value, template).join_from(
-        k, t.content, parts.at(t.content, k)
-    )
-    p = said.where(t.content.c.plan.is_not(None), *named_tool(where, k)).cte("said").c
+    said = sa.select(s.c.trajectory_id, of.c.outcome, s.c.value, template)
+    said = said.join_from(t.content, s, parts.at(t.content, s) & sa.and_(*parts.by_it(by.id, s)))
+    said = said.join(of, of.c.id == s.c.trajectory_id).where(s.c.value.is_not(None))
+    p = said.where(t.content.c.plan.is_not(None), *named_tool(where, s)).cte("said").c
     per_episode = sa.select(p.plan, p.outcome, sa.func.count().label("n"), sa.func.sum(p.value).label("value"))
     e = per_episode.group_by(p.plan, p.trajectory_id, p.outcome).cte("per_episode").c
     n, k_ = sa.func.sum(e.n), sa.func.count()

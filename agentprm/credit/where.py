@@ -17,7 +17,7 @@ from agentprm.store.filters import several
 from agentprm.suggest import did_you_mean
 from agentprm.values import clean_text, encode
 
-__all__ = ["UNDATED", "Where", "conditions", "named_tool"]
+__all__ = ["UNDATED", "Where", "among", "conditions", "last_outcome", "named_tool"]
 
 Names = str | Iterable[str]
 
@@ -85,6 +85,26 @@ def conditions(where: Where, outcome: sa.ColumnElement[float]) -> Iterator[sa.Co
         yield json_text(meta, key).in_(spelled)
     if not where.get("forks"):
         yield t.trajectory.c.parent_id.is_(None) | t.trajectory.c.fork_call.is_not(None)
+
+
+def among(where: Where, key: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Return, as SQL, that `key` is the id of an episode asked about; quick where all are but those played again."""
+    c = t.trajectory.c
+    asked = {name: value for name, value in where.items() if value is not None}
+    if not set(asked) - {"forks"}:
+        again = sa.select(c.id).where(c.parent_id.is_not(None), c.fork_call.is_(None))
+        return sa.true() if asked.get("forks") else key.not_in(again)
+    o = last_outcome()
+    joined = t.trajectory.outerjoin(o, o.c.trajectory_id == c.id) if where.get("outcome") else t.trajectory
+    return key.in_(sa.select(c.id).select_from(joined).where(*conditions(where, o.c.value)))
+
+
+def last_outcome() -> sa.Subquery:
+    """Return the latest opinion on how each episode went: trajectory_id and value."""
+    o, later = t.outcome, t.outcome.alias("later")
+    newer = sa.tuple_(later.c.at, later.c.source) > sa.tuple_(o.c.at, o.c.source)
+    is_last = ~sa.exists().where(later.c.trajectory_id == o.c.trajectory_id, newer)
+    return sa.select(o.c.trajectory_id, o.c.value).where(is_last).subquery("last_opinion")
 
 
 def named_tool(where: Where, step: sa.FromClause) -> list[sa.ColumnElement[bool]]:

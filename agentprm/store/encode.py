@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -80,6 +80,7 @@ class Encoder:
     def _began(self, t: Trajectory, first: Observation, rows: Rows) -> None:
         key, parent = self._key(t.id), t.parent
         odd: dict[str, Any] = {}
+        text, native, images, state, name = self._observation(key, first, odd, rows)
         seed = None if t.seed is None else int(t.seed)
         if seed is not None and not SMALLEST <= seed <= LARGEST:
             odd["seed"], seed = seed, None
@@ -97,8 +98,8 @@ class Encoder:
             self._object(dict(parent.intervention), key, "fork", rows) if parent and parent.intervention else None,
             microseconds(t.started_at),
             self._object(dict(t.meta), key, "meta", rows) if t.meta else None,
+            state,
         ))  # fmt: skip
-        text, native, images, state, name = self._observation(key, first, odd, rows)
         exact = self._object(odd, key, "odd", rows) if odd else None
         nothing = (None,) * 4
         rows.tables["content"].append((key, -1, *nothing, text, native, images, state, exact, None, None, name))
@@ -142,7 +143,9 @@ class Encoder:
             key, index, text, plan, native, beside, result, seen_native, images, state, exact, text_name, plan_name,
             result_name,
         ))  # fmt: skip
-        rows.tables["step"].append((key, index, action.kind, reward, given, shaping))
+        whole = thought if said is None else said
+        brief = (state, None if whole is None else len(whole), _output_tokens(info) if info else None)
+        rows.tables["step"].append((key, index, action.kind, reward, given, shaping, *brief))
         rows.n_steps += 1
 
     def _ended(self, event: Ended, rows: Rows) -> None:
@@ -242,6 +245,17 @@ class Encoder:
             digest = self._digest(scorer) if isinstance(scorer, Spec) else None
             rows.nouns[noun] = (*noun.key, _recipe(spec), digest)
         return noun
+
+
+def _output_tokens(info: Mapping[str, Any]) -> float | None:
+    """Return how many tokens a step says that it wrote; None where that is no plain number."""
+    tokens = info.get("tokens")
+    written: Any = tokens.get("output") if isinstance(tokens, Mapping) else None
+    return float(written) if type(written) in (int, float) and abs(written) <= _MOST_TOKENS else None
+
+
+_MOST_TOKENS = 2**53
+"""Up to which an integer is a plain number in JSON."""
 
 
 def _text_or_none(value: Any) -> str | None:

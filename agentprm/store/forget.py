@@ -21,7 +21,7 @@ def forget(connection: sa.Connection, ids: Sequence[UUID]) -> int:
     theirs = t.trajectory.c.id.in_(ids)
     tasks = set(connection.scalars(sa.select(t.trajectory.c.task_id).where(theirs)))
     scorers = connection.scalars(sa.select(t.scorer.c.id)).all()
-    for table in (t.score, t.score_note):
+    for table in (t.score, t.score_note, t.episode_score, t.action_score):
         for scorer in scorers:  # walks the key, where a cascade would scan
             where = (table.c.scorer_id == scorer, table.c.trajectory_id.in_(ids))
             connection.execute(sa.delete(table).where(*where))

@@ -16,7 +16,7 @@ from agentprm.store.url import plain_url
 
 __all__ = ["HEAD", "check", "current", "ensure", "opened", "upgrade"]
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision that this version reads and writes."""
 
 

@@ -12,10 +12,11 @@ __all__ = ["COLLECTING", "COLUMNS", "NOUNS", "Statements"]
 
 COLUMNS = {
     "trajectory": ("id", "task_id", "env_id", "policy_id", "external_id", "seed", "group_key", "parent_id",
-                   "fork_index", "fork_call", "fork", "started_at", "meta"),
+                   "fork_index", "fork_call", "fork", "started_at", "meta", "state_hash"),
     "content": ("trajectory_id", "idx", "action_text", "plan", "action_native", "info", "result_text",
                 "result_native", "result_images", "state_hash", "odd", "action_hash", "plan_hash", "result_hash"),
-    "step": ("trajectory_id", "idx", "kind", "env_reward", "given_reward", "shaping_id"),
+    "step": ("trajectory_id", "idx", "kind", "env_reward", "given_reward", "shaping_id", "state_hash", "characters",
+             "tokens"),
     "tool_call": ("trajectory_id", "idx", "position", "tool_id", "call_id", "arguments", "output_text",
                   "output_native", "status", "attempts", "output_hash"),
     "score": ("scorer_id", "trajectory_id", "idx", "part_id", "value"),

@@ -16,10 +16,13 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 __all__ = [
+    "BINS",
     "TrajectoryId",
+    "action_score",
     "blob",
     "content",
     "env",
+    "episode_score",
     "ingest",
     "label",
     "meta",
@@ -90,10 +93,10 @@ def _noun(name: str, *, null: bool = True, key: bool = False) -> sa.Column[Any]:
     return sa.Column(f"{name}_id", sa.Integer, sa.ForeignKey(f"{name}.id"), primary_key=key, nullable=null)
 
 
-def _index_where(condition: str, *columns: str, name: str | None = None) -> sa.Index:
+def _index_where(condition: str, *columns: str, name: str | None = None, unique: bool = False) -> sa.Index:
     """Return an index of only those rows that are asked for through it."""
     where = sa.text(condition)
-    return sa.Index(name, *columns, unique=name is not None, sqlite_where=where, postgresql_where=where)
+    return sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 def _idx() -> sa.Column[Any]:
@@ -165,6 +168,7 @@ trajectory = sa.Table(
     sa.Column("ended_at", _Big),
     sa.Column("meta", sa.Text),
     sa.Column("completed", _Big, index=True),
+    sa.Column("state_hash", _Big),
     sa.Index(None, "task_id", "policy_id"),
     _index_where("status IS NOT NULL AND completed IS NULL", "ended_at", "id"),
 )
@@ -177,6 +181,9 @@ step = sa.Table(
     sa.Column("env_reward", sa.Double),
     sa.Column("given_reward", sa.Double),
     _noun("shaping"),
+    sa.Column("state_hash", _Big),
+    sa.Column("characters", sa.Integer),
+    sa.Column("tokens", sa.Double),
     sqlite_with_rowid=False,
 )
 content = sa.Table(
@@ -196,6 +203,7 @@ content = sa.Table(
     sa.Column("action_hash", sa.Text),
     sa.Column("plan_hash", sa.Text),
     sa.Column("result_hash", sa.Text),
+    _index_where("plan IS NOT NULL", "trajectory_id", "idx", name="ix_content_plan"),
     comment="row -1 holds the first observation; row t what step t did and the observation that it led to",
 )
 _HAS_BASE = sa.text("base IS NOT NULL")
@@ -227,6 +235,8 @@ tool_call = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("output_hash", sa.Text),
     sa.Index(None, "tool_id"),
+    _index_where("position > 0", "trajectory_id", "idx", "position", name="ix_tool_call_further"),
+    _index_where("status IN ('error', 'rejected')", "trajectory_id", "idx", name="ix_tool_call_failed"),
 )
 # No foreign key to the trajectory here: a cascade would scan every scorer's rows, where Store.delete walks the key.
 score = sa.Table(
@@ -247,6 +257,46 @@ score_note = sa.Table(
     _idx(),
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("text_hash", sa.Text),
+)
+BINS = 10
+"""Into how many equal bins of [0, 1] the scores of an episode are counted."""
+
+# Of finished episodes with a score row for every step: nothing in them can change, so these never go stale. Whatever
+# has no row here is read from the facts.
+episode_score = sa.Table(
+    "episode_score",
+    metadata,
+    _noun("scorer", key=True, null=False),
+    sa.Column("trajectory_id", TrajectoryId, primary_key=True),
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("total", sa.Double),
+    sa.Column("first", sa.Double),
+    sa.Column("last", sa.Double),
+    sa.Column("least", sa.Double),
+    sa.Column("last_idx", sa.Integer),
+    sa.Column("worst_idx", sa.Integer),
+    sa.Column("before", sa.Double),
+    sa.Column("after", sa.Double),
+    *(sa.Column(f"n_{i}", sa.Integer, nullable=False) for i in range(BINS)),
+    *(sa.Column(f"total_{i}", sa.Double) for i in range(BINS)),
+    sqlite_with_rowid=False,
+)
+action_score = sa.Table(
+    "action_score",
+    metadata,
+    _noun("scorer", key=True, null=False),
+    sa.Column("action", sa.Text, primary_key=True),
+    sa.Column("trajectory_id", TrajectoryId, primary_key=True),
+    sa.Column("n", sa.Double, nullable=False),
+    sa.Column("total", sa.Double, nullable=False),
+    sa.Column("calls", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("paid_n", sa.Double),
+    sa.Column("paid_total", sa.Double),
+    sa.Column("tokens", sa.Double),
+    sa.Column("seconds", sa.Double),
+    sa.Column("dollars", sa.Double),
+    sqlite_with_rowid=False,
 )
 outcome = sa.Table(
     "outcome",
@@ -290,7 +340,7 @@ score_job = sa.Table(
     sa.Column("ended_at", _Big),
     sa.Column("n_scored", _Big, nullable=False),
     sa.Column("n_none", _Big, nullable=False),
-    _index_where("ended_at IS NULL", "scorer_id", "selector", name="uq_score_job_scorer_id_selector"),
+    _index_where("ended_at IS NULL", "scorer_id", "selector", name="uq_score_job_scorer_id_selector", unique=True),
 )
 score_claim = sa.Table(
     "score_claim",
