@@ -85,9 +85,16 @@ def _unknown(store: Store, scorer: Spec | str) -> str:
     return f"the store holds no scores by {named!r}{meant}; there are {', '.join(known) or 'none'}"
 
 
+_PLANNING = {"jit": "off", "work_mem": "'64MB'"}
+"""How PostgreSQL goes about a question: compiling takes longer than most answers, and sums fit into memory."""
+
+
 def rows_of(store: Store, query: Query) -> list[Any]:
     """Return the rows of one statement; a sum that an engine gives as a decimal is a plain number."""
     with store.connection() as connection:
+        if connection.dialect.name == "postgresql":
+            for name, value in _PLANNING.items():
+                connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
         found = list(connection.execute(query))
     if not any(isinstance(cell, Decimal) for row in found[:1] for cell in row):
         return found

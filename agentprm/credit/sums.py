@@ -115,10 +115,15 @@ def _without(scorer_id: int) -> Which:
     return sa.select(t.trajectory.c.id).where(is_new(scorer_id))
 
 
+def kept_of(table: sa.Table, scorer_id: int) -> sa.ColumnElement[bool]:
+    """Return that a row of sums is the scorer's."""
+    return table.c.scorer_id == scorer_id
+
+
 def episode_sums(by: Chosen, *names: str) -> sa.CTE:
     """Return trajectory_id, n and the named columns of `episode_score`, of each episode the scorer said anything of."""
     c, wanted = t.episode_score.c, ("trajectory_id", "n", *names)
-    kept = sa.select(*(c[name] for name in wanted)).where(c.scorer_id == by.id, c.n > 0)
+    kept = sa.select(*(c[name] for name in wanted)).where(kept_of(t.episode_score, by.id), c.n > 0)
     if by.is_added_up:
         return kept.cte("added_up")
     facts = _episodes_of(by.id, _without(by.id)).cte("from_facts").c
@@ -235,7 +240,7 @@ def per_action(who: Chosen, where: Where, *, by: str | None = None, paid: bool =
     n, episodes k, four sums, calls and failed ones, and what it took; `paid`: only of steps that say what they took.
     """
     keys, c = ("action", *((by,) if by else ())), t.action_score.c
-    kept = sa.select(c.action, c.trajectory_id, *(c[name] for name in _SUMS)).where(c.scorer_id == who.id)
+    kept = sa.select(c.action, c.trajectory_id, *(c[name] for name in _SUMS)).where(kept_of(t.action_score, who.id))
     if where.get("tool"):  # of the steps that called it only
         which = sa.select(parts.episodes(where).c.id)
         return _adding(_actions_of(who.id, which, where).cte("from_facts"), where, keys, paid).cte("sums")

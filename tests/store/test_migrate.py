@@ -16,10 +16,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filled import full, plain
 
-from agentprm import Store
+from agentprm import Action, Ending, Observation, Step, Store, Task, ToolCall, Trajectory
 from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase, StoreError
 from agentprm.store import migrate, tables
 from agentprm.store.database import close_database, open_database
+from agentprm.types import new_id
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,6 +168,29 @@ def test_eight_processes_that_migrate_at_once_all_find_one_schema(url, before):
     assert migrate.check(url) == []
     with Store(url, migrate=False) as store:
         assert len(list(store.trajectories())) == 8
+
+
+def test_what_was_recorded_before_gets_the_narrow_columns(url):
+    steps = [
+        Step(Observation("a"), Action("go há"), 0.0, {"tokens": {"output": 7, "total": 9}, "latency": 0.5}),
+        Step(Observation("b"), Action(plan="think"), 0.0, {"tokens": "many"}),
+        Step(Observation("a"), Action("", "", (ToolCall("search", {}, None, "x"),))),
+    ]
+    before = Trajectory(new_id(), Task("t"), tuple(steps), Observation("b"), Ending("terminated", True))
+    names = ("idx", "state_hash", "characters", "tokens")
+    rows = sa.select(*(tables.step.c[name] for name in names)).order_by(tables.step.c.idx)
+    first = sa.select(tables.trajectory.c.state_hash)
+    with Store(url) as store:
+        store.add(before)
+        with store.connection() as connection:
+            written = connection.execute(rows).all(), connection.scalar(first)
+    with migrate.opened(url) as database:
+        downgrade(database, "0002")
+    with Store(url) as store, store.connection() as connection:
+        assert (connection.execute(rows).all(), connection.scalar(first)) == written
+    assert [row[2:] for row in written[0]] == [(5, 7.0), (5, None), (None, None)]
+    assert written[0][1][1] == written[1]
+    assert migrate.check(url) == []
 
 
 # The alembic command.
