@@ -85,7 +85,6 @@ MEANS = {
     "last": "the last score",
     "last_idx": "step of the last score",
     "least": "the lowest score",
-    "media_type": "for example `image/png`",
     "n": "how many scores",
     "n_none": "trajectories on which the scorer had no opinion anywhere",
     "n_rows": "how many rows it had",

@@ -110,6 +110,8 @@ def detach(database: Database, name: str) -> list[str]:
             _let_go(connection, f"{table}_{name}")
         for table in _HEADS:
             _put_aside(connection, table, part)
+        for table in ("episode_score", "action_score"):  # added up anew, where they go
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE {_within('trajectory_id', part.first, part.after)}")
         connection.exec_driver_sql(f"DELETE FROM trajectory WHERE {_within('id', part.first, part.after)}")
     return [f"{table}_{name}" for table in (*_HEADS, *PARTED)]
 

@@ -44,7 +44,7 @@ ROLES = {
     "scorer": Role(
         "adds opinions (scores, labels, outcomes) and shares out the work; changes no fact",
         insert=("score", "score_note", "scorer", "part", "label", "outcome", "ingest", "score_job", "score_claim",
-                "blob"),
+                "blob", "episode_score", "action_score"),
         update={"score_job": "", "score_claim": "", "blob": _USED},
         delete=("score_claim",),
     ),

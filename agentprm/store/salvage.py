@@ -106,11 +106,15 @@ def _revision(remains: Remains, source: Path) -> str:
     return found[0] if found else migrate.HEAD
 
 
+_ADDED_UP = ("episode_score", "action_score")
+"""Sums of what else is there: made anew when a question is asked."""
+
+
 def _copy(remains: Remains, db: sqlite3.Connection, progress: bool | None) -> None:
     query = (
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'alembic_%'"
     )
-    names = [row[0] for row in db.execute(query)]
+    names = [row[0] for row in db.execute(query) if row[0] not in _ADDED_UP]
     names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     with progress_bar("salvaging", len(names), progress) as advance:
         for name in names:

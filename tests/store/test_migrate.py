@@ -185,7 +185,7 @@ def test_what_was_recorded_before_gets_the_narrow_columns(url):
         with store.connection() as connection:
             written = connection.execute(rows).all(), connection.scalar(first)
     with migrate.opened(url) as database:
-        downgrade(database, "0002")
+        downgrade(database, "0003")
     with Store(url) as store, store.connection() as connection:
         assert (connection.execute(rows).all(), connection.scalar(first)) == written
     assert [row[2:] for row in written[0]] == [(5, 7.0), (5, None), (None, None)]

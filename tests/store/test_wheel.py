@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from agentprm.store import migrate
-
 ROOT = Path(__file__).parents[2]
 LOOKING = """
 import json, sys
@@ -63,7 +61,7 @@ def python(tmp_path):
 
 def look(python, tmp_path, **environment):
     file, folder, revision = json.loads(run(python, "-c", LOOKING, tmp_path / "runs.db", **environment))
-    assert revision == "0003"
+    assert revision == "0004"
     return Path(file), Path(folder)
 
 
