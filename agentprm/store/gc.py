@@ -29,6 +29,11 @@ _AT_ONCE = 500
 _READ_AT_ONCE = 5_000
 
 
+_DETACHED = """
+    SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition
+    AND relnamespace = current_schema()::regnamespace AND relname ~ '_p[0-9]{3,}$'"""
+
+
 class Collected(NamedTuple):
     """What a collection found."""
 
@@ -97,25 +102,38 @@ def _sizes(database: Database, oldest: int) -> dict[bytes, int]:
         return {bytes.fromhex(name): size for name, size in found}
 
 
-def _tables() -> list[sa.Table]:
-    return [t.metadata.tables[name] for name in sorted({*TEXTS, *VALUES, *PICTURES})]
+def _tables(connection: sa.Connection) -> list[tuple[str, sa.Table]]:
+    """Return the tables from which something may stand apart, those of detached parts included, by what they hold."""
+    names = sorted({*TEXTS, *VALUES, *PICTURES})
+    tables = [(name, t.metadata.tables[name]) for name in names]
+    if connection.dialect.name == "postgresql":
+        parts = connection.exec_driver_sql(_DETACHED).scalars()
+        kinds = [(part.rpartition("_")[0], part) for part in parts]
+        aside = sa.MetaData()
+        tables += [
+            (name, t.metadata.tables[name].to_metadata(aside, name=part)) for name, part in kinds if name in names
+        ]
+    return tables
 
 
 def _n_rows(database: Database) -> int:
     with database.reading() as connection:
-        return sum(int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0) for table in _tables())
+        counts = [sa.select(sa.func.count()).select_from(table) for _, table in _tables(connection)]
+        return sum(int(connection.scalar(count) or 0) for count in counts)
 
 
 def referred(database: Database, advance: Advance = lambda _step, _remark: None) -> Iterator[tuple[str, str]]:
     """Yield every name that a row refers to, and the table of that row."""
-    for table in _tables():
+    with database.reading() as connection:
+        tables = _tables(connection)
+    for name, table in tables:
         keys = list(table.primary_key.columns)
-        query = sa.select(table).where(may_be_apart(table.name)).order_by(*keys).limit(_READ_AT_ONCE)
+        query = sa.select(table).where(may_be_apart(name, table)).order_by(*keys).limit(_READ_AT_ONCE)
         some = query
         while True:
             with database.reading() as connection:
                 rows = connection.execute(some).all()
-            yield from ((name, table.name) for name in names_in(table.name, rows))
+            yield from ((blob, table.name) for blob in names_in(name, rows))
             advance(len(rows), table.name)
             if len(rows) < _READ_AT_ONCE:
                 break

@@ -43,7 +43,11 @@ class Kept:
 
     def put(self, cursor: Any, blobs: Iterable[Blob | tuple[Any, ...]]) -> dict[str, None]:
         """Insert or touch the blobs that are not known yet; return their names, to be remembered once committed."""
-        generation = self._present(cursor)
+        blobs = list(blobs)
+        # What is new stands in the present generation whichever that is; only who relies on what was has to ask.
+        relies = any(blob[0] in self._names or blob[3] in self._names for blob in blobs)
+        relies = relies or not self._sql.is_sqlite or not self._generation
+        generation = self._present(cursor) if relies else self._generation
         fresh: dict[str, None] = {}
         rows = []
         for name, media_type, data, base, shared in blobs:
@@ -51,7 +55,9 @@ class Kept:
                 self._names.move_to_end(name)
             elif name not in fresh:
                 is_there = base in self._names or base in fresh
-                rows.append((name, media_type, generation, *self._cells(media_type, data, base, shared * is_there)))
+                cells = self._cells(media_type, data, base, shared * is_there)
+                when = () if self._sql.is_sqlite else (generation,)
+                rows.append((name, media_type, *when, *cells))
                 fresh[name] = None
         if rows:
             self._insert(cursor, rows)
@@ -87,7 +93,8 @@ class Kept:
 
 def _packed(data: bytes) -> bytes:
     # A smaller state than zlib's usual one, which takes longer to set up than a short text to compress.
-    packing = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 4 if len(data) < 4_096 else 8)
+    window, memory = (12, 4) if len(data) < 4_096 else (zlib.MAX_WBITS, 8)
+    packing = zlib.compressobj(1, zlib.DEFLATED, window, memory)
     return packing.compress(data) + packing.flush()
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agentprm.store import tables as t
 from agentprm.store.blobs import Blobs, mentioned
 from agentprm.store.fetch import Fetched
 from agentprm.types import Image
@@ -57,9 +56,9 @@ def apart(table: str, row: Mapping[str, Any], fetched: Fetched, blobs: Blobs, in
     return cells
 
 
-def may_be_apart(table: str) -> sa.ColumnElement[bool]:
-    """Return, as SQL, which rows of a table something may stand apart from."""
-    columns = t.metadata.tables[table].c
+def may_be_apart(table: str, rows: sa.Table) -> sa.ColumnElement[bool]:
+    """Return, as SQL, from which of the `rows` of a table something may stand apart."""
+    columns = rows.c
     found: list[sa.ColumnElement[bool]] = [columns[name].is_not(None) for name in TEXTS.get(table, {}).values()]
     found += [columns[name].contains('{"$text":"', autoescape=True) for name in VALUES.get(table, {})]
     found += [columns[PICTURES[table]].is_not(None)] if table in PICTURES else []

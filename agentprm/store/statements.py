@@ -57,8 +57,10 @@ class Statements:
         """How many rows come in at once, where the engine knows such a way and few of them are there already."""
         self.find = {name: self._find(name, dialect) for name in NOUNS}
         mark = "?" if self.is_sqlite else "%s"
+        present = "(SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'generation')"
+        marks = [present if self.is_sqlite and name == "generation" else mark for name in COLUMNS["blob"]]
         self.keep = (
-            f"INSERT INTO blob ({', '.join(COLUMNS['blob'])}) VALUES ({', '.join(mark for _ in COLUMNS['blob'])}) "
+            f"INSERT INTO blob ({', '.join(COLUMNS['blob'])}) VALUES ({', '.join(marks)}) "
             "ON CONFLICT (hash) DO UPDATE SET generation = excluded.generation "
             "WHERE blob.generation < excluded.generation"
         )

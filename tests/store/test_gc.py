@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from agentprm.cli.db import db as command
 from agentprm.errors import StoreError
 from agentprm.store import gc, tables
 from agentprm.store.gc import Collected, collect
+from agentprm.store.partition import detach, partition, parts
 from agentprm.types import Observation, new_id
 
 
@@ -233,6 +235,23 @@ def test_what_waits_in_the_spool_brings_its_texts_along(tmp_path, monkeypatch):
         assert collect(store).garbage == 1
     with Store(path) as store:
         assert list(store.trajectories()) == [later]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_what_a_detached_part_refers_to_stays_while_it_lies_in_the_schema(url):
+    with Store(url) as store:
+        old = heavy("old", id=UUID(int=1 << 100 | 7 << 76 | 2 << 62))
+        store.add([old, heavy("new")])
+        partition(store._database, steps=1)
+        n = len(stored(store))
+        first = next(part for part in parts(store._database) if part.first < old.id < part.after)
+        detach(store._database, first.name)
+        assert len(list(store.trajectories())) == 1
+        assert collect(store).garbage == 0
+        assert len(stored(store)) == n
+        with store._database.migrating() as connection:
+            connection.exec_driver_sql(f"DROP TABLE content_{first.name}")
+        assert collect(store).garbage == 1
 
 
 def test_room_is_given_back_to_the_disk(tmp_path):
