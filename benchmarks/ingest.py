@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from recording import machine
 
-from agentprm import Action, Ending, Observation, Step, Store, Task, Trajectory
+from agentprm import Action, Ending, Observation, Scores, Spec, Step, Store, Task, Trajectory
 from agentprm.store import database, inserter
 from agentprm.types import Began, Ended, Stepped, new_id
 
@@ -133,6 +133,20 @@ def many(url, n_steps, writers):
     return time.perf_counter() - started
 
 
+def growing(url, n_steps):
+    """Return steps per second of each tenth of `n_steps` steps with their scores, added to one store that grows."""
+    rates = []
+    with Store(url) as store:
+        for _ in range(10):
+            made = episodes(n_steps // 10, text=False)
+            scored = [Scores(t.id, Spec("model"), "value", (0.5,) * len(t), sees="action") for t in made]
+            started = time.perf_counter()
+            for first in range(0, len(made), 100):
+                store.add([*made[first : first + 100], *scored[first : first + 100]])
+            rates.append(n_steps / 10 / (time.perf_counter() - started))
+    return rates
+
+
 def killed(folder):
     path = folder / "killed.db"
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
@@ -188,6 +202,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--grow", type=int, default=0, help="also: so many steps with scores into one store")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     options = parser.parse_args()
     result = {"machine": machine(), "steps": options.steps, "repeats": options.repeats, "rows": []}
@@ -213,6 +228,11 @@ def main():
                     f"{engine:11} {way:20} {row['steps_per_s']:9,.0f} steps/s ({row['min']:,.0f}–{row['max']:,.0f})",
                     flush=True,
                 )
+        for engine, fresh in servers(Path(name)) if options.grow else ():
+            rates = growing(fresh(), options.grow)
+            result["rows"].append({"engine": engine, "way": "grows", "tenths": rates, "ratio": rates[-1] / rates[0]})
+            print(f"{engine:11} the last tenth of {options.grow:,} steps at {rates[-1] / rates[0]:.2f} of the first: "
+                  f"{' '.join(f'{rate:,.0f}' for rate in rates)}", flush=True)  # fmt: skip
         acknowledged, kept = killed(Path(name))
         result["killed"] = {"acknowledged": acknowledged, "on_disk": kept, "lost": max(0, acknowledged - kept)}
         print(f"killed after {acknowledged} acknowledged steps: {kept} on disk")
