@@ -26,10 +26,11 @@ def damages(store: Database | str | Path) -> list[str]:
 
     Of a SQLite file every page is read. Raises DamagedDatabase when so much is wrong that this cannot be asked.
     """
-    with opened(store) as database, database.reading() as connection:
-        found = _file(connection) if database.is_sqlite else []
-        found = found or _episodes(connection)
-    return (found or _blobs(database))[:_MOST]
+    with opened(store) as database:
+        with database.reading() as connection:
+            found = _file(connection) if database.is_sqlite else []
+            found = found or _episodes(connection)
+        return (found or _blobs(database))[:_MOST]
 
 
 def first_misread(store: Store, key: UUID) -> int | None:
