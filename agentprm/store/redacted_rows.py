@@ -42,6 +42,7 @@ def redacted_rows(
         back.setdefault((call["trajectory_id"], call["idx"]), []).append((tool(call["tool_id"]), _back(call)))
     for row in rows["content"]:
         row["state_hash"] = _state(row, fetched, back.get((row["trajectory_id"], row["idx"]), []))
+    _repeat(rows)
     return rows
 
 
@@ -76,6 +77,18 @@ def _back(call: dict[str, Any]) -> str:
     if call["output_native"] is not None:
         return str(call["output_native"])
     return values.encode(call["output_text"])[0]
+
+
+def _repeat(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Bring up to date what narrow rows repeat of their content."""
+    contents = {(row["trajectory_id"], row["idx"]): row for row in rows["content"]}
+    for row in rows["trajectory"]:
+        first = contents.get((row["id"], -1))
+        row["state_hash"] = None if first is None else first["state_hash"]
+    for row in rows["step"]:
+        content = contents[row["trajectory_id"], row["idx"]]
+        said = content["plan"] if content["action_text"] is None else content["action_text"]
+        row |= {"state_hash": content["state_hash"], "characters": None if said is None else len(said)}
 
 
 def _state(row: dict[str, Any], fetched: Fetched, back: list[tuple[str, str]]) -> int | None:

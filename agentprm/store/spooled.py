@@ -18,7 +18,7 @@ from agentprm.store.statements import COLUMNS
 __all__ = ["rows_from_json", "rows_to_json"]
 
 _ID_BYTES = 16
-_GREW = ("content", "tool_call", "score_note")
+_GREW = ("trajectory", "step", "content", "tool_call", "score_note")
 
 
 def rows_to_json(rows: Rows) -> str:

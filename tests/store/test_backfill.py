@@ -23,7 +23,7 @@ from agentprm.store.spooled import rows_from_json, rows_to_json
 from agentprm.store.statements import COLUMNS, Statements
 from agentprm.types import Observation
 
-FIRST = {"content": 11, "tool_call": 10, "score_note": 4}
+FIRST = {"trajectory": 13, "step": 6, "content": 11, "tool_call": 10, "score_note": 4}
 """How many columns the first version knew."""
 
 
