@@ -109,7 +109,7 @@ def roles(url: str | None, apply: bool, schema: str, prefix: str, as_json: bool)
     Run it again after an upgrade: new tables need new grants. Then give them to logins: GRANT agentprm_writer TO robot;
     """
     from agentprm.store import roles as of
-    from agentprm.store.database import close_database, open_database
+    from agentprm.store.opened import close_database, open_database
 
     if apply and url is None:
         raise click.UsageError("say where: agentprm db roles postgresql://owner@host/runs --apply")
@@ -139,8 +139,8 @@ def partition(url: str, steps: int, ahead: int, detach: str | None, as_json: boo
     Worth while from 10^8 steps on. The first time everything is copied and others wait: recorders spool meanwhile.
     """
     from agentprm.store import partition as of
-    from agentprm.store.database import close_database, open_database
     from agentprm.store.migrate import ensure
+    from agentprm.store.opened import close_database, open_database
 
     database = open_database(url, create=False)
     try:

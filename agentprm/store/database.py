@@ -1,14 +1,12 @@
-"""One engine per database and process, and the one connection that writes to it."""
+"""An engine, and the one connection of this process that writes to its database."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -21,10 +19,10 @@ from agentprm.store.file import DatabaseFile
 from agentprm.store.spool import Spool
 from agentprm.store.tables import meta
 from agentprm.store.unreachable import is_refused, unreachable
-from agentprm.store.url import is_memory, read_url
+from agentprm.store.url import is_memory
 from agentprm.store.views import show_whole, unshow
 
-__all__ = ["Database", "close_database", "is_open", "open_database"]
+__all__ = ["Database"]
 
 _BUSY_S = 2.0
 """How long a recorder waits for another's transaction, or for a server, before its rows go to the spool."""
@@ -35,6 +33,9 @@ _PAUSE_S = 0.0005
 _PATIENCE_S = 30.0
 """How long a person waits."""
 
+
+_inherited: list[Any] = []
+"""A parent's connections: whoever closes one in a child ends the parent's transaction."""
 
 T = TypeVar("T")
 
@@ -300,64 +301,3 @@ class Database:
 
 def _driver(connection: sa.Connection) -> Any:
     return connection.connection.driver_connection
-
-
-_open: dict[URL, Database] = {}
-_open_lock = threading.Lock()
-_inherited: list[Any] = []
-"""A parent's connections: whoever closes one in a child ends the parent's transaction."""
-
-
-def open_database(form: str | Path | URL, *, create: bool = True) -> Database:
-    """Return the process's one `Database` of a URL; release it with `close_database`.
-
-    Raises StoreError when it cannot be reached, or does not exist and `create` is False.
-    """
-    url = read_url(form)
-    with _open_lock:
-        database = _open.get(url)
-        if database is None:
-            database = Database(url)
-            _check_reachable(database, create)
-            if not database.is_memory:
-                _open[url] = database
-        database.users += 1
-        return database
-
-
-def is_open(url: URL) -> bool:
-    """Tell whether this process has a database open."""
-    return url in _open
-
-
-def close_database(database: Database) -> None:
-    """Let go of a database; the last user closes its connections."""
-    with _open_lock:
-        database.users -= 1
-        if database.users == 0:
-            _open.pop(database.url, None)
-            database.dispose()
-
-
-def _check_reachable(database: Database, create: bool) -> None:
-    path = None if database.is_memory or not database.is_sqlite else Path(str(database.url.database))
-    if path is not None and not path.exists():
-        if not create:
-            raise StoreError(f"there is no database at {path}")
-        if not path.parent.is_dir():
-            raise StoreError(f"cannot make {path}: there is no folder {path.parent}; create it first")
-    try:
-        with database.engine.connect():
-            pass
-    except DBAPIError as error:
-        raise unreachable(database, error) from error
-
-
-def _after_fork() -> None:
-    global _open_lock
-    _open_lock = threading.Lock()
-    for database in _open.values():
-        database.abandon()
-
-
-os.register_at_fork(after_in_child=_after_fork)

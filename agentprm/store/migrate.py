@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase, StoreError
-from agentprm.store.database import Database, close_database, open_database
+from agentprm.store.database import Database
+from agentprm.store.opened import close_database, open_database
 from agentprm.store.partition import is_part
 from agentprm.store.url import plain_url
 

@@ -14,8 +14,8 @@ from agentprm.errors import NotOurDatabase, StoreError
 from agentprm.progress import progress_bar
 from agentprm.store import migrate
 from agentprm.store.coherence import cohere, shorten
-from agentprm.store.database import is_open
 from agentprm.store.integrity import first_misread
+from agentprm.store.opened import is_open
 from agentprm.store.remains import Remains
 from agentprm.store.spool import places
 from agentprm.store.store import Store

@@ -17,10 +17,10 @@ from agentprm.errors import InvalidTrajectory, NoSuchTrajectory, StoreClosed, St
 from agentprm.store import migrate, reader, tables
 from agentprm.store.admission import admitted
 from agentprm.store.completion import read_completed
-from agentprm.store.database import close_database, open_database
 from agentprm.store.encode import microseconds
 from agentprm.store.filters import chunks, require_filters, several
 from agentprm.store.forget import forget
+from agentprm.store.opened import close_database, open_database
 from agentprm.store.reader import Rewards
 from agentprm.store.redact import Redact, Redactor
 from agentprm.store.rows import Rows

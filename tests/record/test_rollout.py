@@ -6,7 +6,7 @@ import pytest
 from agentprm import Store, TrajectoryRecorder, rollout
 from agentprm.errors import InvalidTrajectory
 from agentprm.record.rollout import play
-from agentprm.store.database import _open
+from agentprm.store.opened import _open
 from agentprm.testing.corridor import Corridor
 from agentprm.testing.trajectories import corridors
 

@@ -14,10 +14,10 @@ from agentprm.cli.db import db as command
 from agentprm.store import backfill as moving
 from agentprm.store import blobs, migrate, tables
 from agentprm.store.backfill import backfill
-from agentprm.store.database import close_database, open_database
 from agentprm.store.encode import Encoder
 from agentprm.store.inserter import _with_ids
 from agentprm.store.nouns import resolve
+from agentprm.store.opened import close_database, open_database
 from agentprm.store.rows import Rows
 from agentprm.store.spooled import rows_from_json, rows_to_json
 from agentprm.store.statements import COLUMNS, Statements

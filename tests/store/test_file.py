@@ -20,8 +20,8 @@ from agentprm.credit import success
 from agentprm.errors import OutdatedDatabase, StoreError
 from agentprm.store import migrate
 from agentprm.store import unreachable as refusals
-from agentprm.store.database import close_database, open_database
 from agentprm.store.encode import Encoder
+from agentprm.store.opened import close_database, open_database
 from agentprm.store.rows import Rows
 from agentprm.store.spool import Spool
 from agentprm.store.url import read_url

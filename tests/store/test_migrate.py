@@ -19,7 +19,7 @@ from filled import full, plain
 from agentprm import Action, Ending, Observation, Step, Store, Task, ToolCall, Trajectory
 from agentprm.errors import NewerDatabase, NotOurDatabase, OutdatedDatabase, StoreError
 from agentprm.store import migrate, tables
-from agentprm.store.database import close_database, open_database
+from agentprm.store.opened import close_database, open_database
 from agentprm.types import new_id
 
 ROOT = Path(__file__).parents[2]
@@ -354,7 +354,7 @@ def test_opening_waits_for_whoever_keeps_a_file_from_entering_wal_mode(tmp_path,
 
 
 def test_a_refused_database_leaves_no_engine_behind(tmp_path):
-    from agentprm.store.database import _open
+    from agentprm.store.opened import _open
 
     before = dict(_open)
     (tmp_path / "notes.txt").write_text("x" * 5000)

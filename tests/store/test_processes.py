@@ -16,7 +16,7 @@ from filled import done, events, plain, scored
 
 from agentprm import Store
 from agentprm.errors import StoreError
-from agentprm.store.database import _open
+from agentprm.store.opened import _open
 from agentprm.types import Began, Ended
 
 HERE = str(Path(__file__).parent)
