@@ -7,8 +7,9 @@ them where nothing may be written, is read from its scores as it is asked about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from agentprm.store import tables as t
 from agentprm.store.filters import chunks
 from agentprm.store.store import Store
 
-__all__ = ["Chosen", "add_up", "episode_sums", "per_action"]
+__all__ = ["Chosen", "add_up", "episode_sums", "only_reading", "per_action"]
 
 
 class Chosen(NamedTuple):
@@ -48,6 +49,19 @@ Which = sa.Select[Any]
 """Ids of trajectories, as SQL."""
 
 
+_only_reading: ContextVar[bool] = ContextVar("only_reading", default=False)
+
+
+@contextmanager
+def only_reading() -> Iterator[None]:
+    """Let questions add nothing up in this block: what is not added up yet is read from the scores."""
+    before = _only_reading.set(True)
+    try:
+        yield
+    finally:
+        _only_reading.reset(before)
+
+
 def add_up(store: Store, scorer_id: int) -> bool:
     """Add up what the scorer said of finished episodes of which that was not done; return whether nothing is left.
 
@@ -56,7 +70,7 @@ def add_up(store: Store, scorer_id: int) -> bool:
     with store.connection() as connection:
         found = connection.execute(_left(scorer_id)).all()
     todo = [key for key, is_whole in found if is_whole]
-    if store._database.is_read_only:
+    if store._database.is_read_only or _only_reading.get():
         return not found
     is_long = len(todo) > _LONG * _EPISODES
     with progress_bar("adding up scores", len(todo), None if is_long else False) as advance:

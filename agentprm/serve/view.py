@@ -19,6 +19,7 @@ from agentprm.credit.report.episodes import plain_episodes
 from agentprm.credit.report.look import first_look, name_of
 from agentprm.credit.report.page import page, policy
 from agentprm.credit.report.plain import embedded
+from agentprm.credit.sums import only_reading
 from agentprm.credit.where import Where
 from agentprm.errors import AgentPRMError, NoSuchTrajectory
 from agentprm.serve.guard import Guard
@@ -140,7 +141,8 @@ class View:
                 return self._index
             mark = _fingerprint(self._store)
             if mark != self._index[1]:
-                self._index = embedded(self._look()).encode(), mark
+                with only_reading():
+                    self._index = embedded(self._look()).encode(), mark
             ended = time.monotonic()
             self._next = ended + max(_AT_LEAST_S, _REST * (ended - began))
             return self._index

@@ -61,8 +61,16 @@ def _file(connection: sa.Connection) -> list[str]:
     return [f"a row of {row[0]} names a row of {row[2]} that is not there" for row in orphans]
 
 
+def _keeps_blobs_apart(database: Database) -> bool:
+    """Tell whether the schema is one in which long texts stand apart; one that was not upgraded yet may be older."""
+    with database.reading() as connection:
+        return any(column["name"] == "action_hash" for column in sa.inspect(connection).get_columns("content"))
+
+
 def _blobs(database: Database) -> list[str]:
     """Return the long texts and pictures that a row names and that are not there."""
+    if not _keeps_blobs_apart(database):
+        return []
     named = dict(referred(database))
     with database.reading() as connection:
         for name in connection.scalars(sa.select(t.blob.c.hash)):

@@ -52,7 +52,7 @@ def redaction_in(form: str | Path | URL) -> str | None:
     ('my.module:clean', None)
     """
     if not isinstance(form, URL):
-        if isinstance(form, Path) or "redact=" not in form or "://" not in form:
+        if not isinstance(form, str) or "redact=" not in form or "://" not in form:
             return None
         try:
             form = sa.make_url(form)

@@ -73,9 +73,10 @@ def test_the_whole_river(agentprm, copy, tmp_path):
     code, out, _ = agentprm("score", copy, model, "--json")
     assert json.loads(out)["trajectories"] == 60
     code, out, _ = agentprm("label", copy, "temporal:lambda_=0.9", "--critic", model, "--json")
-    assert json.loads(out)["labels"] == json.loads(agentprm("score", copy, "constant", "--json")[1])["steps"]
+    n_steps = json.loads(agentprm("score", copy, "constant", "--json")[1])["steps"]
+    assert json.loads(out)["labels"] == n_steps > 500
     code, out, _ = agentprm("label", copy, "lookahead", "--critic", model, "--json")
-    assert json.loads(out)["labels"] == json.loads(agentprm("score", copy, "constant", "--json")[1])["steps"]
+    assert json.loads(out)["labels"] == n_steps
     code, out, _ = agentprm("credit", copy, "--json")
     titles = [table["title"] for table in json.loads(out)]
     assert len(titles) == 5

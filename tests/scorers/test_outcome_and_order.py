@@ -60,7 +60,8 @@ class TestPairwise(StepRewardModelContract):
 
 class TestRanking(StepRewardModelContract):
     can_be_remade = False
-    learning_rate = 1e-3
+    learning_rate = 3e-3
+    steps = 300
 
     def make_model(self):
         return Ranking.tiny(TOKENIZER, unit="value", **SMALL)
