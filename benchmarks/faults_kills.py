@@ -26,6 +26,7 @@ from agentprm.record.gymnasium_vector import VectorTrajectoryRecorder
 from agentprm.store import database, migrate
 from agentprm.store import merge as merging
 from agentprm.store.integrity import damages
+from agentprm.store.opened import close_database, open_database
 from agentprm.types import Began, Ended, Scores, Spec, Stepped, new_id
 
 LONGEST = 40
@@ -323,12 +324,12 @@ def _of_upgrade(folder):
     from alembic import command
 
     wanted = _filled(folder / "old.db", _many())
-    old = database.open_database(folder / "old.db")
+    old = open_database(folder / "old.db")
     with old.migrating() as connection:
         config = migrate._config()
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")
-    database.close_database(old)
+    close_database(old)
     return None, wanted, lambda path: Path(shutil.copy(folder / "old.db", path))
 
 
