@@ -127,7 +127,7 @@ def test_a_function_is_a_shape_as_well():
 
 def test_a_shape_that_nobody_knows_is_refused_with_those_there_are():
     with pytest.raises(
-        UnknownName, match=r"no shape is called .potental. .did you mean .potential..; there are potential, difference"
+        UnknownName, match=r"'potental' \(did you mean 'potential'\?\); there are potential, difference"
     ):
         Shaping("potental")
 
