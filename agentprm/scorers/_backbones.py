@@ -17,7 +17,7 @@ try:
 except ImportError as error:
     raise MissingExtra("models", error.name or "torch") from error
 
-__all__ = ["bars_on_terminals", "make_room", "own_chance", "positions", "pretrained", "tiny_llama"]
+__all__ = ["bars_on_terminals", "make_room", "own_chance", "positions", "pretrained", "tiny_llama", "unreported"]
 
 
 def tiny_llama(n_ids: int, *, hidden: int, layers: int, heads: int, context: int, seed: int) -> Any:
@@ -41,7 +41,7 @@ def pretrained(where: str, dtype: str, form: Any = AutoModel) -> Any:
     tokens or not as a decoder alone, and for one that lacks weights, which would be drawn by chance.
     """
     try:
-        with own_chance(0), bars_on_terminals(), _no_report():
+        with own_chance(0), bars_on_terminals(), unreported():
             model, report = form.from_pretrained(
                 where, dtype=dtype, trust_remote_code=False, use_safetensors=True, output_loading_info=True
             )
@@ -81,8 +81,8 @@ def own_chance(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _no_report() -> Iterator[None]:
-    """Let transformers say nothing of tensors that are not needed; those that lack are looked for here."""
+def unreported() -> Iterator[None]:
+    """Let transformers say nothing of tensors that it does not expect; who loads looks for those that lack."""
     talk = cast(Any, transformers_logging)
     level = talk.get_verbosity()
     talk.set_verbosity_error()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
 from agentprm.errors import InvalidSpec, MissingExtra
-from agentprm.scorers._backbones import bars_on_terminals, own_chance
+from agentprm.scorers._backbones import bars_on_terminals, own_chance, unreported
 from agentprm.spec import CONFIG
 
 try:
@@ -20,7 +19,6 @@ try:
     from safetensors import safe_open
     from torch import Tensor
     from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
-    from transformers.utils import logging as transformers_logging
 except ImportError as error:
     raise MissingExtra("models", error.name or "transformers") from error
 
@@ -98,7 +96,7 @@ class Checkpoint:
                 f"{self.folder} is a model of type {kind!r}, which transformers has no code of its own for"
             )
         try:
-            with own_chance(0), bars_on_terminals(), _quiet():
+            with own_chance(0), bars_on_terminals(), unreported():
                 model, report = AutoModel.from_pretrained(
                     self.folder,
                     config=CONFIG_MAPPING[kind].from_dict(dict(self.config)),
@@ -180,15 +178,3 @@ def _places(folder: Path) -> dict[str, Path]:
             return dict.fromkeys(file.keys(), folder / _WEIGHTS)
     except Exception as error:
         raise InvalidSpec(f"{folder / _WEIGHTS} is no safetensors file: {error}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let transformers say nothing of the head, which it does not expect: it is read on its own."""
-    talk = cast(Any, transformers_logging)
-    level = talk.get_verbosity()
-    talk.set_verbosity_error()
-    try:
-        yield
-    finally:
-        talk.set_verbosity(level)
